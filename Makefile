@@ -1,0 +1,49 @@
+# Two commands: `make demo` and `make test`. Both bring their own tools into this folder (.tools, .venv) and install nothing elsewhere.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+TOOLS := .tools
+UV := $(TOOLS)/bin/uv
+STAMP := .venv/.installed
+KEEP ?=
+
+.PHONY: demo test check long bench lock clean help
+
+help: ## what there is to run
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+
+demo: $(STAMP) ## the whole chain for real: sandbox, identity, pipeline, proof (KEEP=1 leaves it running)
+	@.venv/bin/towpath demo $(if $(KEEP),--keep)
+
+test: $(STAMP) ## everything that can run on this machine
+	.venv/bin/python -m pytest -n 2 --dist loadgroup -m "not long"
+
+long: $(STAMP) ## what takes minutes
+	.venv/bin/python -m pytest -m long
+
+check: $(STAMP) ## format, lint, types, layers
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/basedpyright
+	.venv/bin/lint-imports
+
+bench: $(STAMP) ## each benchmark beside its peer, as ratios
+	.venv/bin/python -m benchmarks.identity_apply
+
+lock: $(UV) ## resolve anew: requirements.lock, and the same pins in pyproject.toml
+	$(PYTHON) tools/lock.py $(UV)
+
+# The locked versions, checked by hash, then towpath itself from this folder.
+$(STAMP): requirements.lock pyproject.toml | $(UV)
+	@echo "installing the locked packages into .venv (first time: about a minute)"
+	@test -x .venv/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
+	@touch $@
+
+$(UV):
+	@echo "fetching uv into $(TOOLS)"
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+clean: ## remove what make made here
+	rm -rf .venv $(TOOLS) demo .cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,89 @@
+"""`towpath`: the commands, and the one place where an error becomes words and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from towpath import __version__
+from towpath.cli import demo, identity, sandbox
+from towpath.errors import TowpathError
+
+app = typer.Typer(
+    name="towpath",
+    help="Keyless Hybrid Deployment: a service account becomes an IAM role, step by step, proved and repaired.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(identity.app, name="identity")
+app.add_typer(sandbox.app, name="sandbox")
+app.command("demo")(demo.demo)
+
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback shape
+    if value:
+        typer.echo(f"towpath {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Nothing to do before a command."""
+
+
+def report(error: TowpathError) -> None:
+    """Print what happened, where, and what to do, on standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("error:", style="bold red", end=" ")
+    console.print(error.what, markup=False)
+    for word, text in (("where", error.where), ("do", error.todo)):
+        if text:
+            console.print(f"  {word}:", style="bold", end=" ")
+            console.print(text.replace("\n", "\n    "), markup=False)
+
+
+def main() -> None:
+    """The console script. Ends with 0, 1 (the world), 2 (usage) or 130 (Ctrl-C); never with a traceback."""
+    status = 0
+    try:
+        status = app(standalone_mode=False) or 0
+    except TowpathError as error:
+        report(error)
+        status = error.exit_status
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("stopped\n")
+        status = INTERRUPTED
+    except typer.Exit as stop:
+        status = stop.exit_code
+    except BrokenPipeError:
+        # The reader of a pipe left (head, less): nothing to say, and the interpreter must not try to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except Exception as error:
+        if (usage := _usage(error)) is None:
+            raise
+        status = usage
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: Exception) -> int | None:
+    """Show a mistake in the command line as click does, and give its exit status; None if this is no such mistake."""
+    show = getattr(error, "show", None)
+    exit_code = getattr(error, "exit_code", None)
+    if callable(show) and isinstance(exit_code, int):
+        show()
+        return exit_code
+    return None

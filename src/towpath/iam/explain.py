@@ -1,0 +1,132 @@
+"""The words of a decision: for each statement what matched and what did not, and the shortest reason for the whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from towpath.iam import evaluate
+from towpath.iam.policy import Statement
+from towpath.iam.request import Request
+
+if TYPE_CHECKING:
+    from towpath.iam.decide import Decision
+
+
+def elements(statement: Statement, request: Request) -> list[tuple[str, bool, str]]:
+    """(element, matched, why) in the order in which a person reads a statement."""
+    out: list[tuple[str, bool, str]] = []
+    if statement.principals is not None or statement.not_principals is not None:
+        name = "Principal" if statement.principals is not None else "NotPrincipal"
+        values = ", ".join(
+            f"{kind} {value}" if kind != "*" else "*"
+            for kind, value in statement.principals or statement.not_principals or ()
+        )
+        ok = evaluate.matches_principal(statement, request.caller)
+        out.append(
+            (
+                name,
+                ok,
+                f"the caller is {_caller(request)}, policy {'names' if name == 'Principal' else 'excludes'} {values}",
+            )
+        )
+    name = "Action" if statement.actions is not None else "NotAction"
+    out.append(
+        (
+            name,
+            evaluate.matches_action(statement, request),
+            f"the action is {request.action}, policy {'has' if name == 'Action' else 'excludes'} {_list(statement.actions or statement.not_actions)}",
+        )
+    )
+    if statement.resources is not None or statement.not_resources is not None:
+        name = "Resource" if statement.resources is not None else "NotResource"
+        out.append(
+            (
+                name,
+                evaluate.matches_resource(statement, request),
+                f"the resource is {request.resource}, policy {'has' if name == 'Resource' else 'excludes'} {_list(statement.resources or statement.not_resources)}",
+            )
+        )
+    for condition in statement.conditions:
+        result = condition.evaluate(request.context)
+        out.append((f"Condition {condition.operator} {condition.key}", result.matched, result.why))
+    return out
+
+
+def why(statement: Statement, request: Request) -> str:
+    failed = [text for _, ok, text in elements(statement, request) if not ok]
+    return "; ".join(failed) if failed else "every element matched"
+
+
+def reason(decision: Decision) -> str:
+    request = decision.request
+    target = f"{request.action} on {request.resource}"
+    if decision.statement is not None:
+        policy, statement = decision.statement
+        verb = "denies" if statement.effect == "Deny" else "allows"
+        prefix = "denied explicitly: " if statement.effect == "Deny" else ""
+        return f"{prefix}{_subject(statement, policy.name)} {verb} {target}"
+    nearest = _nearest(decision)
+    if decision.decided_by == "trust":
+        if decision.policies.resource is None or nearest is None:
+            return f"no statement of the trust policy allows {request.action}"
+        return f"no statement of the trust policy allows {request.action} to {_caller(request)}; the nearest, {nearest[0]}: {nearest[1]}"
+    group = {
+        "boundary": "the permissions boundary",
+        "session": "the session policy",
+        "resource": "the resource policy",
+    }.get(decision.decided_by)
+    start = f"{group} does not allow {target}" if group else f"no statement allows {target}"
+    return f"{start}; the nearest, {nearest[0]}, {nearest[1]}" if nearest else start
+
+
+def _nearest(decision: Decision) -> tuple[str, str] | None:
+    """The Allow statement with the fewest misses, and what it says instead."""
+    request = decision.request
+    policies = {
+        "trust": [decision.policies.resource],
+        "resource": [decision.policies.resource],
+        "boundary": [decision.policies.boundary],
+        "session": [decision.policies.session],
+    }.get(decision.decided_by, list(decision.policies.identity))
+    best: tuple[tuple[int, int], str, str] | None = None
+    for policy in policies:
+        for statement in policy.document.statements if policy is not None else ():
+            if statement.effect != "Allow":
+                continue
+            found = elements(statement, request)
+            missed = [(name, text) for name, ok, text in found if not ok]
+            # Of two with as many misses the one that fails late is nearer: an action of the wrong service is no near miss.
+            rank = (len(missed), -max((index for index, (_, ok, _) in enumerate(found) if not ok), default=0))
+            if best is None or rank < best[0]:
+                best = (rank, _subject(statement, policy.name if policy else ""), _instead(statement, missed, decision))
+    return (best[1], best[2]) if best else None
+
+
+def _instead(statement: Statement, missed: list[tuple[str, str]], decision: Decision) -> str:
+    if decision.decided_by == "trust" or len(missed) != 1:
+        return "; ".join(text for _, text in missed)
+    name = missed[0][0]
+    if name == "Action":
+        return f"allows {_list(statement.actions)} on it"
+    if name == "Resource":
+        return f"allows it on {_list(statement.resources)}"
+    return missed[0][1]
+
+
+def _subject(statement: Statement, policy: str) -> str:
+    return (
+        f"{statement.label} of {policy}"
+        if policy.startswith(("trust policy", "inline policy", "session policy", "policy "))
+        else f"{statement.label} of policy {policy}"
+    )
+
+
+def _caller(request: Request) -> str:
+    caller = request.caller
+    return caller.federated or caller.service or caller.arn or caller.account or "anonymous"
+
+
+def _list(values: tuple[str, ...] | None, most: int = 4) -> str:
+    found = values or ()
+    shown = ", ".join(found[:most])
+    return shown if len(found) <= most else f"{shown} and {len(found) - most} more"

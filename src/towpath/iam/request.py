@@ -1,0 +1,28 @@
+"""What is asked of IAM: by whom, which action, on what, in which context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from towpath.iam.context import EMPTY, Context
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who asks. `role_arn` is the role behind an assumed-role session: a Principal that names the role matches its sessions."""
+
+    arn: str | None = None
+    account: str | None = None
+    federated: str | None = None  # a provider's ARN, or a name such as accounts.google.com
+    service: str | None = None
+    role_arn: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One request: action as IAM names it (`s3:GetObject`), the resource's ARN or "*", who asks, and the context."""
+
+    action: str
+    resource: str
+    caller: Caller = field(default_factory=Caller)
+    context: Context = EMPTY

@@ -1,0 +1,141 @@
+"""The sandbox's own HTTP interface, under `/.towpath/`: tokens, service accounts, the call record, the issuers' documents.
+
+No S3 bucket can have that name. Everything but the issuers' public documents needs the secret made for this run.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from towpath.sandbox.clusters import Cluster, Clusters
+from towpath.sandbox.record import Record
+from towpath.sandbox.wire import Request, Response
+
+PREFIX: Final = "/.towpath"
+LONGEST_TOKEN: Final = 2**32  # seconds, as in Kubernetes' TokenRequest
+NAME: Final = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
+_ACCOUNT: Final = re.compile(r"^/clusters/([^/]+)/namespaces/([^/]+)/serviceaccounts(?:/([^/]+))?$")
+_ISSUER: Final = re.compile(r"^/issuers/([0-9A-F]{32})/(\.well-known/openid-configuration|keys)$")
+
+
+class Admin:
+    """Answers what lies under PREFIX."""
+
+    def __init__(self, *, clusters: Clusters, record: Record, secret: str) -> None:
+        self._clusters = clusters
+        self._record = record
+        self._secret = secret
+
+    def answer(self, request: Request) -> Response:
+        path = request.key_path.removeprefix(PREFIX)
+        if request.method == "GET" and (match := _ISSUER.match(path)):
+            return self._issuer(match[1], match[2])
+        if not hmac.compare_digest(
+            request.headers.get("authorization", "").encode(), f"Bearer {self._secret}".encode()
+        ):
+            return _error(
+                401,
+                "the sandbox's own interface needs `Authorization: Bearer $TOWPATH_SANDBOX_SECRET`, the secret printed when it started",
+            )
+        if path == "/calls" and request.method == "GET":
+            after = request.arguments.get("after", "0")
+            return _json(200, {"calls": self._record.as_json(int(after) if after.isdigit() else 0)})
+        if path == "/token" and request.method == "POST":
+            return self._token(request)
+        if match := _ACCOUNT.match(path):
+            return self._service_accounts(request, *match.groups())
+        return _error(404, f"there is nothing at {request.method} {PREFIX}{path[:120]}")
+
+    def _issuer(self, identifier: str, document: str) -> Response:
+        cluster = self._clusters.of_issuer(identifier)
+        if cluster is None:
+            return _error(404, "no cluster of this sandbox has that issuer")
+        return _json(200, cluster.issuer.jwks() if document == "keys" else cluster.issuer.discovery_document())
+
+    def _cluster(self, name: str) -> Cluster | Response:
+        found = self._clusters.named(name)
+        return found or _error(404, f"no cluster {name} in this sandbox; it has {', '.join(self._clusters.names())}")
+
+    def _token(self, request: Request) -> Response:
+        body = _object(request)
+        if body is None:
+            return _error(400, "the body is not a JSON object")
+        cluster = self._cluster(str(body.get("cluster", "sandbox")))
+        if isinstance(cluster, Response):
+            return cluster
+        namespace, name = body.get("namespace"), body.get("serviceAccount")
+        audiences, expires_in = body.get("audiences"), body.get("expiresIn", 3600)
+        if not _is_name(namespace) or not _is_name(name):
+            return _error(400, "namespace and serviceAccount are Kubernetes names: lower-case letters, digits and '-'")
+        if audiences is not None and not (
+            isinstance(audiences, list)
+            and audiences
+            and all(isinstance(item, str) for item in cast("list[object]", audiences))
+        ):
+            return _error(400, "audiences is a list of strings, or null for sts.amazonaws.com")
+        if not isinstance(expires_in, int) or isinstance(expires_in, bool) or abs(expires_in) > LONGEST_TOKEN:
+            return _error(400, f"expiresIn is a whole number of seconds between -{LONGEST_TOKEN} and {LONGEST_TOKEN}")
+        token, end = cluster.token(
+            str(namespace), str(name), audiences=cast("list[str] | None", audiences), expires_in=expires_in
+        )
+        return _json(200, {"token": token, "expiresAt": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
+
+    def _service_accounts(self, request: Request, cluster_name: str, namespace: str, name: str | None) -> Response:
+        cluster = self._cluster(cluster_name)
+        if isinstance(cluster, Response):
+            return cluster
+        if not _is_name(namespace) or (name is not None and not _is_name(name)):
+            return _error(
+                400, "a namespace and a service account have Kubernetes names: lower-case letters, digits and '-'"
+            )
+        if name is None:
+            return (
+                _json(200, {"items": [found.as_kubernetes() for found in cluster.all(namespace)]})
+                if request.method == "GET"
+                else _error(405, "only GET")
+            )
+        missing = _error(404, f'serviceaccounts "{name}" not found in namespace {namespace} of cluster {cluster_name}')
+        if request.method == "DELETE":
+            return _json(200, {"status": "Success"}) if cluster.delete(namespace, name) else missing
+        if request.method == "GET":
+            found = cluster.find(namespace, name)
+            return _json(200, found.as_kubernetes()) if found else missing
+        if request.method == "PATCH":
+            body = _object(request)
+            parts = [_strings(body.get(key, {})) if body is not None else None for key in ("annotations", "labels")]
+            if parts[0] is None or parts[1] is None:
+                return _error(400, "the body is {annotations: {KEY: VALUE or null}, labels: {…}}")
+            return _json(200, cluster.merge(namespace, name, annotations=parts[0], labels=parts[1]).as_kubernetes())
+        return _error(405, "GET, PATCH or DELETE")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and NAME.match(value) is not None
+
+
+def _strings(value: object) -> dict[str, str | None] | None:
+    if not isinstance(value, dict):
+        return None
+    found = cast("Mapping[object, object]", value)
+    good = all(isinstance(k, str) and (v is None or isinstance(v, str)) for k, v in found.items())
+    return cast("dict[str, str | None]", dict(found)) if good else None
+
+
+def _object(request: Request) -> dict[str, Any] | None:
+    try:
+        value = json.loads(request.body.read() or b"{}")
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _json(status: int, value: object) -> Response:
+    return Response(status=status, headers=[("Content-Type", "application/json")], body=json.dumps(value).encode())
+
+
+def _error(status: int, message: str) -> Response:
+    return _json(status, {"error": message})

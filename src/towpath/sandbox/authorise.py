@@ -1,0 +1,107 @@
+"""May this principal do this? Gathers the policies that speak of it and asks `iam.decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from towpath.iam.context import Context
+from towpath.iam.decide import Caller, Decision, NamedPolicy, Outcome, PolicySet, Request, decide
+from towpath.sandbox.errors import AwsError
+from towpath.sandbox.iam_state import IamState
+from towpath.sandbox.principals import ANONYMOUS, Principal
+from towpath.sandbox.s3_operations import Need
+
+
+class Authoriser:
+    """Decisions on authenticated principals. `allow` returns why it was allowed, or raises AwsError AccessDenied."""
+
+    def __init__(self, state: IamState) -> None:
+        self._state = state
+
+    def allow(self, principal: Principal, need: Need, *, service: str, region: str, remote: str, secure: bool) -> str:
+        if principal is ANONYMOUS:
+            raise self._refusal(service, "Access Denied", why="the request is not signed")
+        if principal.is_root:
+            return "the account's root"
+        decision = self.decide(principal, need, region=region, remote=remote, secure=secure)
+        if decision.allowed:
+            return decision.reason
+        raise self._refusal(service, _words(principal, need, decision), why=decision.reason, resource=need.resource)
+
+    def decide(self, principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Decision:
+        policies, boundary = self._policies(principal)
+        request = Request(
+            action=need.action,
+            resource=need.resource,
+            caller=Caller(arn=principal.arn, account=principal.account, role_arn=principal.role_arn),
+            context=_context(principal, need, region=region, remote=remote, secure=secure),
+        )
+        return decide(
+            request,
+            PolicySet(
+                identity=policies,
+                boundary=boundary,
+                session=principal.session_policy,
+                resource_account=principal.account,
+            ),
+        )
+
+    def _policies(self, principal: Principal) -> tuple[tuple[NamedPolicy, ...], NamedPolicy | None]:
+        if principal.role is not None:
+            role = self._state.role(principal.account, principal.role)
+            # A role deleted, or made anew under the same name, is not the role that was assumed.
+            if role is None or role.role_id != principal.role_id:
+                return (), None
+            return role.policies, role.boundary
+        user = self._state.user(principal.account, principal.user or "")
+        return (user.policies, user.boundary) if user is not None else ((), None)
+
+    @staticmethod
+    def _refusal(service: str, message: str, *, why: str, resource: str = "") -> AwsError:
+        code = "AccessDeniedException" if service not in {"s3", "iam", "sts", "ec2"} else "AccessDenied"
+        return AwsError(code, message, 403, why=why)
+
+
+def _words(principal: Principal, need: Need, decision: Decision) -> str:
+    """AWS's sentence ("Troubleshoot access denied error messages", IAM User Guide)."""
+    if decision.outcome is Outcome.EXPLICIT_DENY:
+        because = f"with an explicit deny in {_kind(decision)}"
+    else:
+        because = f"because no {_kind(decision)} allows the {need.action} action"
+    target = "" if need.resource == "*" else f' on resource: "{need.resource}"'
+    return f"User: {principal.arn} is not authorized to perform: {need.action}{target} {because}"
+
+
+def _kind(decision: Decision) -> str:
+    word = (
+        "a permissions boundary"
+        if "boundary" in decision.reason.lower()
+        else "session policy"
+        if "session policy" in decision.reason.lower()
+        else "identity-based policy"
+    )
+    if decision.outcome is Outcome.EXPLICIT_DENY:
+        return word if word.startswith("a ") else f"a{'n' if word[0] in 'aeiou' else ''} {word}"
+    return word.removeprefix("a ")
+
+
+def _context(principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Context:
+    now = datetime.now(UTC)
+    keys: dict[str, Any] = {
+        "aws:PrincipalArn": principal.role_arn or principal.arn,
+        "aws:PrincipalAccount": principal.account,
+        "aws:PrincipalType": "AssumedRole" if principal.role else "User",
+        "aws:userid": principal.user_id,
+        "aws:RequestedRegion": region,
+        "aws:SourceIp": remote,
+        "aws:SecureTransport": secure,
+        "aws:CurrentTime": now,
+        "aws:EpochTime": int(now.timestamp()),
+        "aws:ResourceAccount": principal.account,
+    }
+    if principal.user:
+        keys["aws:username"] = principal.user
+    extra: Mapping[str, Any] = {**principal.context, **need.context}
+    return Context({**keys, **extra})

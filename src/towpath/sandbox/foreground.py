@@ -1,0 +1,105 @@
+"""A sandbox for as long as a terminal, or one command, lasts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final
+
+from towpath.errors import UsageError
+from towpath.sandbox.settings import SandboxSettings
+
+GRACE: Final = 10  # seconds a command has to end after a signal was passed on, before it is killed
+
+
+def serve(settings: SandboxSettings, *, as_json: bool) -> None:
+    """Run until SIGINT or SIGTERM. Prints one JSON document, or shell exports a person can paste."""
+    from towpath.sandbox.main import Sandbox
+
+    stopped = threading.Event()
+    _on_stop(lambda _signal, _frame: stopped.set())
+    with _starting(settings) as sandbox:
+        _announce(sandbox, as_json=as_json)
+        stopped.wait()
+    if not as_json:
+        sys.stderr.write("sandbox stopped; nothing it held is kept\n")
+    _ = Sandbox
+
+
+def run(settings: SandboxSettings, command: Sequence[str]) -> int:
+    """COMMAND's exit status (128 + n when signal n ended it), with a sandbox beside it."""
+    from towpath.sandbox.main import without_aws
+
+    with _starting(settings) as sandbox:
+        environment = {**without_aws(os.environ), **sandbox.environment()}
+        try:
+            child = subprocess.Popen(list(command), env=environment)
+        except OSError as error:
+            raise UsageError(
+                f"cannot run {command[0]}: {error.strerror}",
+                where="towpath sandbox run",
+                todo="give a command on the PATH, after --",
+            ) from None
+        # A terminal sends Ctrl-C to the command as well as to us; we only wait for it to end.
+        _on_stop(lambda number, _frame: child.send_signal(number) if number == signal.SIGTERM else None)
+        try:
+            status = child.wait()
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                try:
+                    child.wait(GRACE)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+    return status if status >= 0 else 128 - status
+
+
+def _starting(settings: SandboxSettings):  # noqa: ANN202 - Sandbox, imported late
+    from towpath.sandbox.main import Sandbox
+
+    return Sandbox(settings)
+
+
+def _announce(sandbox, *, as_json: bool) -> None:  # noqa: ANN001
+    from towpath.sandbox.server import is_loopback
+
+    environment = sandbox.environment()
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "endpoint": sandbox.endpoint,
+                    "region": sandbox.settings.region,
+                    "account": sandbox.settings.account,
+                    "cluster": sandbox.settings.cluster,
+                    "environment": environment,
+                }
+            ),
+            flush=True,
+        )
+        return
+    for name, value in environment.items():
+        print(f"export {name}={shlex.quote(value)}")
+    sys.stdout.flush()
+    sys.stderr.write(
+        f"sandbox at {sandbox.endpoint} (account {sandbox.settings.account}, {sandbox.settings.region}, EKS cluster {sandbox.settings.cluster}); Ctrl-C stops it\n"
+    )
+    if not is_loopback(sandbox.settings.listen):
+        sys.stderr.write(f"warning: it listens on {sandbox.settings.listen}, open to that network\n")
+
+
+def _on_stop(handler: object) -> None:
+    def act(number: int, frame: FrameType | None) -> None:
+        handler(number, frame)  # type: ignore[operator]
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, act)

@@ -1,0 +1,217 @@
+"""What IAM holds, as the gate's decisions need it: read through the emulator's public API, kept until a write passes.
+
+Documents are parsed and compiled once and then serve every decision until the next IAM write in that account.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+from towpath.iam.decide import NamedPolicy
+from towpath.iam.policy import PolicyDocument, PolicyKind, parse_policy
+from towpath.sandbox.backend import Backend
+
+# The region that signs IAM's calls, by partition ("Managing AWS Regions", IAM endpoints in the AWS General Reference).
+IAM_REGIONS: Final = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    arn: str
+    name: str
+    role_id: str
+    max_session: int  # seconds
+    trust: PolicyDocument
+    policies: tuple[NamedPolicy, ...]
+    boundary: NamedPolicy | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    arn: str
+    name: str
+    user_id: str
+    policies: tuple[NamedPolicy, ...]
+    boundary: NamedPolicy | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    arn: str
+    url: str  # with https://
+    client_ids: tuple[str, ...]
+
+
+class IamState:
+    """Roles, users and providers of every account. Thread-safe; every write of an account goes through `writing(account)`."""
+
+    def __init__(self, backend: Backend, *, partition: str) -> None:
+        self._backend = backend
+        self.partition = partition
+        self.region: str = IAM_REGIONS[partition]
+        self._lock = threading.RLock()
+        self._clients: dict[str, Any] = {}
+        self._writers: dict[str, threading.RLock] = {}
+        self._generation: dict[str, int] = {}
+        self._cache: dict[tuple[str, int, str, str], Any] = {}
+
+    @contextmanager
+    def writing(self, account: str) -> Iterator[None]:
+        """Around one IAM write: writes of one account go one after another, and what was read before is read anew.
+
+        A check ("is the name taken?") and its write are one step, or two creators could both pass the check.
+        """
+        with self._lock:
+            lock = self._writers.setdefault(account, threading.RLock())
+        with lock:
+            try:
+                yield
+            finally:
+                self._changed(account)
+
+    def _changed(self, account: str) -> None:
+        with self._lock:
+            self._generation[account] = self._generation.get(account, 0) + 1
+            self._cache = {key: value for key, value in self._cache.items() if key[0] != account}
+
+    def role(self, account: str, name: str) -> Role | None:
+        return self._cached(account, "role", name.lower(), lambda: self._read_role(account, name))
+
+    def user(self, account: str, name: str) -> User | None:
+        return self._cached(account, "user", name, lambda: self._read_user(account, name))
+
+    def providers(self, account: str) -> dict[str, Provider]:
+        """By URL."""
+        return self._cached(account, "providers", "", lambda: self._read_providers(account))
+
+    def role_names(self, account: str) -> dict[str, str]:
+        """Lower-case name -> ARN: IAM compares names without case when it creates."""
+        return self._cached(account, "names", "", lambda: self._read_role_names(account))
+
+    def policy_arns(self, account: str) -> frozenset[str]:
+        return self._cached(account, "policies", "", lambda: self._read_policy_arns(account))
+
+    def _cached(self, account: str, kind: str, name: str, read: Callable[[], T]) -> T:
+        with self._lock:
+            generation = self._generation.get(account, 0)
+            key = (account, generation, kind, name)
+            if key in self._cache:
+                return cast("T", self._cache[key])
+        value = read()
+        with self._lock:
+            # A write may have passed while we read; then the value serves this one decision and is not kept.
+            if self._generation.get(account, 0) == generation:
+                self._cache[key] = value
+        return value
+
+    def _client(self, account: str) -> Any:
+        with self._lock:
+            if account not in self._clients:
+                self._clients[account] = self._backend.client("iam", account=account, region=self.region)
+            return self._clients[account]
+
+    def _read_role(self, account: str, name: str) -> Role | None:
+        iam = self._client(account)
+        try:
+            role = iam.get_role(RoleName=name)["Role"]
+        except iam.exceptions.NoSuchEntityException:
+            return None
+        policies = [
+            *(
+                self._managed(iam, item["PolicyArn"])
+                for item in _pages(iam, "list_attached_role_policies", "AttachedPolicies", RoleName=name)
+            ),
+            *(
+                _named(policy, iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"], inline=True)
+                for policy in _pages(iam, "list_role_policies", "PolicyNames", RoleName=name)
+            ),
+        ]
+        return Role(
+            arn=role["Arn"],
+            name=role["RoleName"],
+            role_id=role["RoleId"],
+            max_session=int(role.get("MaxSessionDuration", 3600)),
+            trust=parse_policy(role["AssumeRolePolicyDocument"], kind=PolicyKind.TRUST, name=f"trust policy of {name}"),
+            policies=tuple(policies),
+            boundary=self._boundary(iam, role),
+        )
+
+    def _read_user(self, account: str, name: str) -> User | None:
+        iam = self._client(account)
+        try:
+            user = iam.get_user(UserName=name)["User"]
+        except iam.exceptions.NoSuchEntityException:
+            return None
+        policies = [
+            *(
+                self._managed(iam, item["PolicyArn"])
+                for item in _pages(iam, "list_attached_user_policies", "AttachedPolicies", UserName=name)
+            ),
+            *(
+                _named(policy, iam.get_user_policy(UserName=name, PolicyName=policy)["PolicyDocument"], inline=True)
+                for policy in _pages(iam, "list_user_policies", "PolicyNames", UserName=name)
+            ),
+        ]
+        for group in _pages(iam, "list_groups_for_user", "Groups", UserName=name):
+            group_name = group["GroupName"]
+            policies += [
+                self._managed(iam, item["PolicyArn"])
+                for item in _pages(iam, "list_attached_group_policies", "AttachedPolicies", GroupName=group_name)
+            ]
+            policies += [
+                _named(
+                    policy, iam.get_group_policy(GroupName=group_name, PolicyName=policy)["PolicyDocument"], inline=True
+                )
+                for policy in _pages(iam, "list_group_policies", "PolicyNames", GroupName=group_name)
+            ]
+        return User(
+            arn=user["Arn"],
+            name=name,
+            user_id=user["UserId"],
+            policies=tuple(policies),
+            boundary=self._boundary(iam, user),
+        )
+
+    def _boundary(self, iam: Any, entity: Mapping[str, Any]) -> NamedPolicy | None:
+        boundary = entity.get("PermissionsBoundary")
+        return self._managed(iam, boundary["PermissionsBoundaryArn"]) if boundary else None
+
+    def _managed(self, iam: Any, arn: str) -> NamedPolicy:
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        return _named(arn.rpartition("/")[2], document)
+
+    def _read_providers(self, account: str) -> dict[str, Provider]:
+        iam = self._client(account)
+        found: dict[str, Provider] = {}
+        for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
+            provider = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=item["Arn"])
+            url = str(provider["Url"])
+            url = url if url.startswith("https://") else f"https://{url}"
+            found[url] = Provider(arn=item["Arn"], url=url, client_ids=tuple(provider.get("ClientIDList", ())))
+        return found
+
+    def _read_role_names(self, account: str) -> dict[str, str]:
+        return {role["RoleName"].lower(): role["Arn"] for role in _pages(self._client(account), "list_roles", "Roles")}
+
+    def _read_policy_arns(self, account: str) -> frozenset[str]:
+        return frozenset(
+            item["Arn"] for item in _pages(self._client(account), "list_policies", "Policies", Scope="Local")
+        )
+
+
+def _pages(client: Any, operation: str, key: str, **arguments: str) -> list[Any]:
+    return [item for page in client.get_paginator(operation).paginate(**arguments) for item in page[key]]
+
+
+def _named(name: str, document: Any, *, inline: bool = False) -> NamedPolicy:
+    # What was stored passed the gate's own parser; AWS's managed policies did not, and are AWS's word.
+    return NamedPolicy(
+        name=name,
+        document=parse_policy(document, kind=PolicyKind.IDENTITY, name=f"{'inline ' if inline else ''}policy {name}"),
+    )

@@ -1,0 +1,123 @@
+"""The sandbox's story: an emulator, a gate in front of it, a cluster with an issuer, a listener, and a way to stop."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from towpath.iam import partition as partitions
+from towpath.oidc.fetch import Fetcher
+from towpath.oidc.jwks import JwksCache
+from towpath.sandbox.admin import PREFIX, Admin
+from towpath.sandbox.authorise import Authoriser
+from towpath.sandbox.backend import Backend
+from towpath.sandbox.clusters import Clusters
+from towpath.sandbox.eks import Eks
+from towpath.sandbox.gate import Gate
+from towpath.sandbox.iam_state import IamState
+from towpath.sandbox.issuers import SandboxFetcher
+from towpath.sandbox.principals import Key, Keys, root_key
+from towpath.sandbox.record import Record
+from towpath.sandbox.server import Server
+from towpath.sandbox.settings import SandboxSettings
+from towpath.sandbox.sts import Sts
+
+
+class Sandbox:
+    """An AWS on this machine, for as long as the `with` block lasts (or from `start` to `stop`)."""
+
+    def __init__(self, settings: SandboxSettings | None = None) -> None:
+        self.settings = settings or SandboxSettings()
+        backend = Backend()
+        state = IamState(backend, partition=self.settings.partition)
+        authoriser = Authoriser(state)
+        self.clusters = Clusters()
+        self.record = Record()
+        self.secret = secrets.token_urlsafe(32)
+        self._keys = Keys()
+        self.admin_key: Key = self._keys.add(root_key(self.settings.account, self.settings.partition))
+        fetcher = SandboxFetcher(self.clusters, Fetcher(self.settings.issuers))
+        sts = Sts(state=state, keys=self._keys, jwks=JwksCache(fetcher), authoriser=authoriser)
+        eks = Eks(backend=backend, clusters=self.clusters)
+        gate = Gate(
+            backend=backend,
+            state=state,
+            keys=self._keys,
+            sts=sts,
+            eks=eks,
+            admin=Admin(clusters=self.clusters, record=self.record, secret=self.secret),
+            authoriser=authoriser,
+            record=self.record,
+            hosts={"localhost", "127.0.0.1", "::1", self.settings.listen, *self.settings.hosts},
+        )
+        eks.create(
+            self.settings.cluster,
+            account=self.settings.account,
+            region=self.settings.region,
+            partition=self.settings.partition,
+        )
+        self._server = Server(gate.handle, host=self.settings.listen, port=self.settings.port)
+
+    def start(self) -> Self:
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        """The URL to give an SDK as AWS_ENDPOINT_URL."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.listen, self.settings.listen)
+        return f"http://[{host}]:{self._server.port}" if ":" in host else f"http://{host}:{self._server.port}"
+
+    @property
+    def control_url(self) -> str:
+        """The sandbox's own interface (tokens, service accounts, calls)."""
+        return self.endpoint + PREFIX
+
+    def aws_environment(self) -> dict[str, str]:
+        """The administrator's environment, for any AWS SDK or the aws CLI."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.admin_key.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.admin_key.secret,
+            "AWS_REGION": self.settings.region,
+            "AWS_DEFAULT_REGION": self.settings.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def towpath_environment(self) -> dict[str, str]:
+        """Where towpath finds this sandbox's clusters and their issuers' documents."""
+        suffix = partitions.of_region(self.settings.region).dns_suffix
+        own = f"https://oidc.eks.*.{suffix}/id/={self.control_url}/issuers/"
+        # A mapping that the operator gave is more exact than the pattern for the sandbox's own, so it comes first.
+        others = [f"{m.public}={m.local}" + (f",{m.ca_file}" if m.ca_file else "") for m in self.settings.issuers]
+        return {
+            "TOWPATH_SANDBOX_URL": self.control_url,
+            "TOWPATH_SANDBOX_SECRET": self.secret,
+            "TOWPATH_SANDBOX_CLUSTER": self.settings.cluster,
+            "TOWPATH_ISSUER_MAP": " ".join([*others, own]),
+        }
+
+    def environment(self) -> dict[str, str]:
+        return {**self.aws_environment(), **self.towpath_environment()}
+
+
+def without_aws(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without anything that would steer an AWS SDK elsewhere than to the sandbox."""
+    return {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(("AWS_", "TOWPATH_SANDBOX_", "TOWPATH_ISSUER_MAP"))
+    }

@@ -1,0 +1,144 @@
+"""Who may sign a request: the access keys the gate knows, and the principal behind each."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from towpath.iam.decide import NamedPolicy
+
+_ALPHABET: Final = string.ascii_uppercase + "234567"
+_SECRET_ALPHABET: Final = string.ascii_letters + string.digits + "+/"
+SWEEP_EVERY: Final = (
+    512  # new sessions between two sweeps of expired ones, so that the table stays as small as what is alive
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """A caller the gate has authenticated. `arn` is what GetCallerIdentity answers.
+
+    `role` is set for an assumed-role session, `user` for an IAM user; neither for the account's root, which no identity
+    policy limits ("AWS account root user", IAM User Guide).
+    """
+
+    arn: str
+    account: str
+    user_id: str
+    role: str | None = None
+    role_id: str | None = None
+    role_arn: str | None = None
+    user: str | None = None
+    session_name: str | None = None
+    session_policy: NamedPolicy | None = None
+    context: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def is_root(self) -> bool:
+        return self.role is None and self.user is None
+
+    @property
+    def name(self) -> str:
+        """Short, for a table: `hd-orders/session`, a user's name, or `root`."""
+        if self.role:
+            return f"{self.role}/{self.session_name}"
+        return self.user or "root"
+
+
+ANONYMOUS: Final = Principal(arn="*", account="anonymous", user_id="anonymous", user="anonymous")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One access key. A session's has a token and an end; a long-lived one has neither."""
+
+    access_key: str
+    secret: str = field(repr=False)
+    principal: Principal
+    session_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+
+class Keys:
+    """Every access key the gate accepts. Secrets stay in this process's memory."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Key] = {}
+        self._lock = threading.Lock()
+        self._inactive: set[str] = set()
+        self._issued = 0
+
+    def find(self, access_key: str) -> Key | None:
+        return None if access_key in self._inactive else self._keys.get(access_key)
+
+    def add(self, key: Key) -> Key:
+        with self._lock:
+            self._keys[key.access_key] = key
+        return key
+
+    def remove(self, access_key: str) -> None:
+        with self._lock:
+            self._keys.pop(access_key, None)
+
+    def remove_user(self, account: str, user: str) -> None:
+        with self._lock:
+            self._keys = {
+                k: v for k, v in self._keys.items() if (v.principal.account, v.principal.user) != (account, user)
+            }
+
+    def follow(
+        self, operation: str, parameters: Mapping[str, object], body: bytes, *, account: str, partition: str
+    ) -> None:
+        """Keep step with the access keys of IAM users: a key's secret is told once, in the answer that made it."""
+        user = str(parameters.get("UserName", ""))
+        if operation == "CreateAccessKey":
+            found = {item.tag.rpartition("}")[2]: item.text or "" for item in ET.fromstring(body).iter()}
+            principal = Principal(
+                arn=f"arn:{partition}:iam::{account}:user/{user}",
+                account=account,
+                user_id=found["AccessKeyId"],
+                user=user,
+            )
+            self.add(Key(access_key=found["AccessKeyId"], secret=found["SecretAccessKey"], principal=principal))
+        elif operation == "DeleteAccessKey":
+            self.remove(str(parameters.get("AccessKeyId", "")))
+        elif operation == "UpdateAccessKey":
+            change = self._inactive.add if parameters.get("Status") == "Inactive" else self._inactive.discard
+            change(str(parameters.get("AccessKeyId", "")))
+        elif operation == "DeleteUser":
+            self.remove_user(account, user)
+
+    def issue_session(self, principal: Principal, *, now: datetime, expires_at: datetime) -> Key:
+        """New temporary credentials, shaped as STS gives them."""
+        key = Key(
+            access_key="ASIA" + _random(_ALPHABET, 16),
+            secret=_random(_SECRET_ALPHABET, 40),
+            session_token=_random(_SECRET_ALPHABET, 356),
+            principal=principal,
+            expires_at=expires_at,
+        )
+        with self._lock:
+            self._issued += 1
+            if self._issued % SWEEP_EVERY == 0:
+                self._keys = {k: v for k, v in self._keys.items() if v.expires_at is None or v.expires_at > now}
+            self._keys[key.access_key] = key
+        return key
+
+
+def root_key(account: str, partition: str) -> Key:
+    """The account's root, as the sandbox's administrator signs: made anew for each run."""
+    return Key(
+        access_key="AKIA" + _random(_ALPHABET, 16),
+        secret=_random(_SECRET_ALPHABET, 40),
+        principal=Principal(arn=f"arn:{partition}:iam::{account}:root", account=account, user_id=account),
+    )
+
+
+def _random(alphabet: str, length: int) -> str:
+    return "".join(secrets.choice(alphabet) for _ in range(length))

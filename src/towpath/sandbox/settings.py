@@ -1,0 +1,39 @@
+"""What a sandbox is started with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from towpath.errors import UsageError
+from towpath.iam import partition as partitions
+from towpath.oidc.fetch import IssuerMapping
+
+ACCOUNT: Final = "123456789012"
+REGION: Final = "eu-west-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxSettings:
+    """One sandbox. Raises UsageError for a region that is not one."""
+
+    listen: str = "127.0.0.1"  # address; anything but loopback is opened only when it is named here
+    port: int = 0  # 0: a free one
+    account: str = ACCOUNT  # twelve digits
+    region: str = REGION  # the default cluster's, and what AWS_REGION says; its partition is the sandbox's
+    cluster: str = "sandbox"  # the EKS cluster that exists from the start
+    hosts: tuple[str, ...] = ()  # names, beside loopback's and the address's own, that a request may be sent to
+    issuers: tuple[IssuerMapping, ...] = ()  # public issuer names that are served at other addresses (a real cluster's)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", self.region):
+            raise UsageError(
+                f"{self.region!r} is not a region", where="--region", todo="give a region's code, as eu-west-1"
+            )
+        if not re.fullmatch(r"\d{12}", self.account):
+            raise UsageError(f"{self.account!r} is not an account", where="--account", todo="give twelve digits")
+
+    @property
+    def partition(self) -> str:
+        return partitions.of_region(self.region).name

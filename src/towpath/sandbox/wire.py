@@ -1,0 +1,101 @@
+"""What goes through the gate: one request as it came over the wire, one response as it will go back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from tempfile import SpooledTemporaryFile
+from typing import IO, Final
+from urllib.parse import parse_qsl, unquote
+
+MEMORY_LIMIT: Final = 16 * 1024 * 1024  # bytes of one body kept in memory; the rest goes to an unnamed temporary file
+CHUNK: Final = 256 * 1024
+
+
+class Body:
+    """A request's body, read once off the socket, hashed on the way, readable again from the start."""
+
+    def __init__(self, source: Iterable[bytes] = ()) -> None:
+        self._file: IO[bytes] = SpooledTemporaryFile(max_size=MEMORY_LIMIT)  # noqa: SIM115 - closed by close()
+        digest = hashlib.sha256()
+        self.length = 0
+        for chunk in source:
+            digest.update(chunk)
+            self._file.write(chunk)
+            self.length += len(chunk)
+        self.sha256: str = digest.hexdigest()
+
+    def stream(self) -> IO[bytes]:
+        self._file.seek(0)
+        return self._file
+
+    def read(self) -> bytes:
+        return self.stream().read()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One HTTP request. `path` and `query` are raw, as on the request line; `headers` have lower-case names."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: Body = field(default_factory=Body)
+    remote: str = "127.0.0.1"
+
+    @cached_property
+    def host(self) -> str:
+        """The Host header without its port, in lower case; an IPv6 literal without its brackets."""
+        host = self.headers.get("host", "").strip().lower()
+        if host.startswith("["):
+            return host[1:].partition("]")[0]
+        return host.rpartition(":")[0] if ":" in host else host
+
+    @cached_property
+    def key_path(self) -> str:
+        """The path, percent-decoded."""
+        return unquote(self.path, errors="surrogateescape")
+
+    @cached_property
+    def arguments(self) -> dict[str, str]:
+        """The query string's parameters; of a repeated one the last."""
+        return dict(parse_qsl(self.query, keep_blank_values=True))
+
+    @cached_property
+    def form(self) -> dict[str, str]:
+        """The parameters of an AWS Query call: query string and form body together, the body winning."""
+        found = dict(self.arguments)
+        if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            text = self.body.read().decode("utf-8", errors="replace")
+            found.update(parse_qsl(text, keep_blank_values=True, max_num_fields=10_000))
+        return found
+
+
+@dataclass(kw_only=True)
+class Response:
+    """One HTTP response; `headers` keep their order and may repeat."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    body: bytes | Iterator[bytes] = b""
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    def read(self) -> bytes:
+        """The body as bytes; a streamed one is collected, and can then be sent all the same."""
+        if not isinstance(self.body, bytes):
+            self.body = b"".join(self.body)
+        return self.body
+
+
+def chunks(stream: IO[bytes] | io.BufferedIOBase, size: int = CHUNK) -> Iterator[bytes]:
+    while chunk := stream.read(size):
+        yield chunk

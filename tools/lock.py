@@ -1,0 +1,58 @@
+"""Resolve the dependencies anew: `requirements.lock` (every platform, with hashes) and the same pins in pyproject.toml.
+
+uv's own lock file records from which index each file came. This project's is to be installable from any index, so the lock is
+the hashed requirements file, and `[tool.uv] constraint-dependencies` holds the same versions for `uv run` and `uv sync`.
+
+usage: lock.py PATH_TO_UV
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "# begin pins (make lock)", "# end pins"
+
+
+def main(uv: str) -> None:
+    project = ROOT / "pyproject.toml"
+    text = project.read_text()
+    # Without the old pins, or nothing could ever move.
+    project.write_text(with_pins(text, []))
+    try:
+        (ROOT / "uv.lock").unlink(missing_ok=True)
+        command = [
+            uv,
+            "export",
+            "--quiet",
+            "--all-extras",
+            "--no-emit-project",
+            "--no-header",
+            "--no-annotate",
+            "--format",
+            "requirements-txt",
+        ]
+        lock = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        (ROOT / "requirements.lock").write_text(lock)
+        pins = [
+            re.sub(r" ?\\$", "", line).strip() for line in lock.splitlines() if line and not line.startswith((" ", "#"))
+        ]
+    except subprocess.CalledProcessError as error:
+        project.write_text(text)
+        sys.exit(f"lock.py: uv could not resolve:\n{error.stderr}")
+    project.write_text(with_pins(text, pins))
+    (ROOT / "uv.lock").unlink(missing_ok=True)
+    print(f"{len(pins)} packages pinned")
+
+
+def with_pins(text: str, pins: list[str]) -> str:
+    lines = "".join(f'    "{pin.replace(chr(34), chr(39))}",\n' for pin in pins)
+    block = f"{BEGIN}\nconstraint-dependencies = [\n{lines}]\n{END}"
+    return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, text, flags=re.S)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
