@@ -6,6 +6,10 @@ import os
 
 import pytest
 
+from towpath.oidc.fetch import IssuerMapping
+from towpath.sandbox.settings import SandboxSettings
+
+FAR_ISSUER = "https://oidc.eks.eu-west-1.amazonaws.com/id/" + "F" * 32  # mapped to a port where nobody listens
 STEERING = ("AWS_", "TOWPATH_", "KUBECONFIG", "BOTO_")
 
 
@@ -17,3 +21,8 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_facto
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def towpath_sandbox_settings() -> SandboxSettings:
+    return SandboxSettings(issuers=(IssuerMapping(public=FAR_ISSUER, local="http://127.0.0.1:9"),))

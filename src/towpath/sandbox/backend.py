@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, SandboxError
 from towpath.sandbox.wire import Body, Request, Response
 
 if TYPE_CHECKING:
@@ -43,7 +43,15 @@ HOP_BY_HOP: Final = frozenset({"connection", "content-length", "transfer-encodin
 class Backend:
     """moto. S3 calls run side by side; everything else, whose state is small, one at a time."""
 
+    _taken = threading.Lock()  # moto keeps its state in module globals: two sandboxes of one process would share it
+
     def __init__(self) -> None:
+        if not self._taken.acquire(blocking=False):
+            raise SandboxError(
+                "this process has had its sandbox already; the emulator's state is the process's own",
+                where="towpath.sandbox",
+                todo="share one sandbox (the pytest fixture is one for the session), or start another process: `towpath sandbox`",
+            )
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         self._app: Any = DomainDispatcherApplication(create_backend_app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from towpath.iam import partition as partitions
 from towpath.oidc.fetch import Fetcher
@@ -25,6 +25,9 @@ from towpath.sandbox.settings import SandboxSettings
 from towpath.sandbox.sts import Sts
 
 
+KEY_INTERVAL: Final = 1.0  # seconds between two looks for a rotated key; tests rotate, and wait no longer than they must
+
+
 class Sandbox:
     """An AWS on this machine, for as long as the `with` block lasts (or from `start` to `stop`)."""
 
@@ -39,7 +42,7 @@ class Sandbox:
         self._keys = Keys()
         self.admin_key: Key = self._keys.add(root_key(self.settings.account, self.settings.partition))
         fetcher = SandboxFetcher(self.clusters, Fetcher(self.settings.issuers))
-        sts = Sts(state=state, keys=self._keys, jwks=JwksCache(fetcher), authoriser=authoriser)
+        sts = Sts(state=state, keys=self._keys, jwks=JwksCache(fetcher, refetch_interval=KEY_INTERVAL), authoriser=authoriser)
         eks = Eks(backend=backend, clusters=self.clusters)
         gate = Gate(
             backend=backend,

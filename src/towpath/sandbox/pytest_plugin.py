@@ -12,14 +12,21 @@ import pytest
 
 if TYPE_CHECKING:
     from towpath.sandbox.main import Sandbox
+    from towpath.sandbox.settings import SandboxSettings
 
 
 @pytest.fixture(scope="session")
-def towpath_sandbox() -> Iterator[Sandbox]:
+def towpath_sandbox_settings() -> SandboxSettings | None:
+    """What the session's sandbox is started with; override it in a conftest.py to choose a region or map an issuer."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def towpath_sandbox(towpath_sandbox_settings: SandboxSettings | None) -> Iterator[Sandbox]:
     """A running sandbox, one for the whole session: an AWS with one account, one EKS cluster and nothing in it."""
     from towpath.sandbox.main import Sandbox
 
-    with Sandbox() as sandbox:
+    with Sandbox(towpath_sandbox_settings) as sandbox:
         yield sandbox
 
 

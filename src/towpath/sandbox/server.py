@@ -35,13 +35,14 @@ class Server:
             minthreads=THREADS,
             maxthreads=THREADS,
             server_name="towpath",
-            request_queue_size=256,
-            shutdown_timeout=2,
         )
         self._server.max_request_body_size = LARGEST_BODY
         self._server.max_request_header_size = LARGEST_HEADERS
         self._server.protocol = "HTTP/1.1"
         self._server.nodelay = True
+        self._server.request_queue_size = 256
+        self._server.shutdown_timeout = 2
+        self._server.keep_alive_conn_limit = 256
         self._thread: threading.Thread | None = None
         self._address = (host, port)
 

@@ -7,25 +7,30 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from typing import IO, Final
 from urllib.parse import parse_qsl, unquote
 
 MEMORY_LIMIT: Final = 16 * 1024 * 1024  # bytes of one body kept in memory; the rest goes to an unnamed temporary file
-CHUNK: Final = 256 * 1024
 
 
 class Body:
     """A request's body, read once off the socket, hashed on the way, readable again from the start."""
 
     def __init__(self, source: Iterable[bytes] = ()) -> None:
-        self._file: IO[bytes] = SpooledTemporaryFile(max_size=MEMORY_LIMIT)  # noqa: SIM115 - closed by close()
+        self._file: IO[bytes] = io.BytesIO()
         digest = hashlib.sha256()
         self.length = 0
-        for chunk in source:
-            digest.update(chunk)
-            self._file.write(chunk)
-            self.length += len(chunk)
+        try:
+            for chunk in source:
+                digest.update(chunk)
+                self._file.write(chunk)
+                self.length += len(chunk)
+                if self.length > MEMORY_LIMIT and isinstance(self._file, io.BytesIO):
+                    self._file = _on_disk(self._file)
+        except BaseException:
+            self._file.close()
+            raise
         self.sha256: str = digest.hexdigest()
 
     def stream(self) -> IO[bytes]:
@@ -37,6 +42,12 @@ class Body:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _on_disk(memory: io.BytesIO) -> IO[bytes]:
+    file = TemporaryFile()  # noqa: SIM115 - Body.close closes it
+    file.write(memory.getvalue())
+    return file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +105,3 @@ class Response:
         if not isinstance(self.body, bytes):
             self.body = b"".join(self.body)
         return self.body
-
-
-def chunks(stream: IO[bytes] | io.BufferedIOBase, size: int = CHUNK) -> Iterator[bytes]:
-    while chunk := stream.read(size):
-        yield chunk

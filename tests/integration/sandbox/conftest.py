@@ -15,7 +15,7 @@ from botocore.config import Config
 from towpath.sandbox.clusters import Cluster
 from towpath.sandbox.main import Sandbox
 
-NO_RETRY = Config(retries={"total_max_attempts": 1})
+NO_RETRY = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
 AUDIENCE = "sts.amazonaws.com"
 
 

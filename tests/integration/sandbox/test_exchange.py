@@ -16,10 +16,6 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from towpath.oidc.fetch import IssuerMapping
-from towpath.sandbox.main import Sandbox
-from towpath.sandbox.settings import SandboxSettings
-
 from .conftest import AUDIENCE, World, role_arn
 
 Code = Callable[[Callable[[], Any]], str]
@@ -211,11 +207,11 @@ def _trust_of(issuer: str) -> dict[str, Any]:
 )
 def test_arguments_are_judged(world: World, role: str, code: Code, arguments: dict[str, Any], expected: str) -> None:
     assert world.exchange(world.token(), role)
-    with pytest.MonkeyPatch.context():
-        assert code(lambda: world.exchange(world.token(), role, **arguments)).startswith(expected)
+    assert code(lambda: world.exchange(world.token(), role, **arguments)).startswith(expected)
 
 
 def test_key_rotation_keeps_old_tokens_and_takes_new_ones(world: World, role: str, code: Code) -> None:
+    time.sleep(1.1)  # the cases above may have used up this second's look for an unknown key
     before = world.token()
     old = parts(before)[0]["kid"]
     world.cluster.issuer.rotate()
@@ -225,16 +221,10 @@ def test_key_rotation_keeps_old_tokens_and_takes_new_ones(world: World, role: st
     assert world.exchange(after, role)
 
 
-def test_unreachable_issuer_is_a_communication_error(code: Code) -> None:
-    mapping = IssuerMapping(
-        public="https://oidc.eks.eu-west-1.amazonaws.com/id/FAR", local="http://127.0.0.1:9", ca_file=None
-    )
-    with Sandbox(SandboxSettings(issuers=(mapping,))) as sandbox:
-        world = World(sandbox)
-        world.role("here")
-        assert world.exchange(world.token(), "here")
-        url = "https://oidc.eks.eu-west-1.amazonaws.com/id/FAR"
-        world.client("iam").create_open_id_connect_provider(Url=url, ClientIDList=[AUDIENCE])
-        header, payload = parts(world.token())
-        token = forge(header, payload | {"iss": url}, lambda _: b"x" * 256)
-        assert code(lambda: world.exchange(token, "here")).startswith("IDPCommunicationError: ")
+def test_unreachable_issuer_is_a_communication_error(world: World, role: str, code: Code) -> None:
+    assert world.exchange(world.token(), role)
+    url = "https://oidc.eks.eu-west-1.amazonaws.com/id/" + "F" * 32  # tests/conftest.py maps it to a closed port
+    world.client("iam").create_open_id_connect_provider(Url=url, ClientIDList=[AUDIENCE])
+    header, payload = parts(world.token())
+    token = forge(header, payload | {"iss": url}, lambda _: b"x" * 256)
+    assert code(lambda: world.exchange(token, role)).startswith("IDPCommunicationError: ")
