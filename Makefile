@@ -36,7 +36,7 @@ lock: $(UV) ## resolve anew: requirements.lock, and the same pins in pyproject.t
 $(STAMP): requirements.lock pyproject.toml | $(UV)
 	@echo "installing the locked packages into .venv (first time: about a minute)"
 	@test -x .venv/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv
-	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	@$(UV) pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
 	@touch $@
 
