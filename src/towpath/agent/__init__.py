@@ -1,0 +1,1 @@
+"""What runs in the owner's network: claims syncs and launches their attempts."""

@@ -1,0 +1,1 @@
+"""What runs in the pod, or as a local process: who am I, move, and one result."""

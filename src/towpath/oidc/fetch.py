@@ -96,9 +96,7 @@ def mappings_from_environment(environ: Mapping[str, str]) -> tuple[IssuerMapping
 class Fetcher:
     """Gets JSON objects. Thread-safe. The first mapping that speaks of a URL is used."""
 
-    def __init__(
-        self, mappings: Sequence[IssuerMapping] = (), *, timeout: float = TIMEOUT, limit: int = LIMIT
-    ) -> None:
+    def __init__(self, mappings: Sequence[IssuerMapping] = (), *, timeout: float = TIMEOUT, limit: int = LIMIT) -> None:
         """`timeout`: seconds for one whole fetch, from looking the name up to the last byte. `limit`: bytes."""
         self._mappings = tuple(mappings)
         self._timeout = timeout

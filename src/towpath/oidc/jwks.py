@@ -16,7 +16,9 @@ from towpath.oidc.discovery import discover
 from towpath.oidc.errors import IssuerUnreachable, TokenCode, TokenError, shown
 from towpath.oidc.fetch import Fetcher
 
-TTL: Final = 3600.0  # seconds a key set is used without being read again; a retired key is refused after that at the latest
+TTL: Final = (
+    3600.0  # seconds a key set is used without being read again; a retired key is refused after that at the latest
+)
 REFETCH: Final = 10.0  # seconds between two readings of one issuer's keys that an unknown key id can cause
 FAILURE_TTL: Final = 1.0  # seconds a failed fetch is remembered, so that a burst of tokens asks a broken issuer once
 ISSUERS: Final = 200  # key sets kept; the least recently used goes first
@@ -109,7 +111,9 @@ class JwksCache:
 
     def _unknown(self, issuer: str, kid: str, known: _KeySet, entry: _Entry) -> TokenError:
         names = sorted(known.keys)
-        listed = ", ".join(shown(name) for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        listed = ", ".join(shown(name) for name in names[:5]) + (
+            f" and {len(names) - 5} more" if len(names) > 5 else ""
+        )
         now = self._clock()
         return TokenError(
             TokenCode.UNKNOWN_KEY,

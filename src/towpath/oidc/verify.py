@@ -1,42 +1,35 @@
 """A token verified, or refused with the one reason.
 
-Sources: RFC 7515 (JWS), RFC 7519 (JWT), RFC 8725 (best current practices); the algorithms are those STS takes: RS256, RS384,
-RS512, ES256, ES384, ES512.
+Sources: RFC 7515 (JWS), RFC 7519 (JWT), RFC 8725 (best current practices); "Managing Service Accounts", Kubernetes
+documentation, for a service account's claims.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
-
-from towpath.oidc.errors import TokenCode, TokenError
+from towpath.oidc import compact
+from towpath.oidc.errors import TokenCode, TokenError, shown
 from towpath.oidc.jwks import JwksCache
+from towpath.oidc.signature import check_header, check_signature
 
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
-LONGEST: Final = 20_000  # characters, STS's own limit
-LEEWAY: Final = 5.0  # seconds two clocks may differ; for `exp` none is given, as STS gives none
-CURVES: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
-SMALLEST_RSA: Final = 2048  # bits (RFC 7518, section 3.3)
+LEEWAY: Final = 5.0  # seconds two clocks may differ
+LATEST: Final = 253_402_300_799  # the last second of the year 9999, in seconds since 1970
 
 KeyLookup = Callable[[str, str], Mapping[str, Any]]
+"""(issuer, kid) -> the public JWK; raises TokenError (unknown-key) for a key the issuer does not publish."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """A verified token's claims. Times are seconds since 1970."""
+    """A verified token's claims. Times are seconds since 1970; `raw` is the whole payload."""
 
     issuer: str
     subject: str
-    audiences: tuple[str, ...]
+    audiences: tuple[str, ...]  # at least one
     expires_at: float
     issued_at: float
     not_before: float | None
@@ -46,121 +39,143 @@ class Claims:
 
 def decode_unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and payload as they claim to be, for diagnosis and for finding the issuer. Raises TokenError (malformed)."""
-    if len(token) > LONGEST:
-        raise TokenError(TokenCode.MALFORMED, f"the token has {len(token)} characters; {LONGEST} are allowed")
-    parts = token.split(".")
-    if len(parts) != 3:
-        raise TokenError(TokenCode.MALFORMED, f"a JWT has three parts separated by dots, this has {len(parts)}")
-    return _json(parts[0], "header"), _json(parts[1], "payload")
+    parsed = compact.parse(token)
+    return parsed.header, parsed.payload
 
 
-def verify(token: str, *, issuer: str, keys: JwksCache | KeyLookup, audiences: Collection[str] | None, now: float, leeway: float = LEEWAY) -> Claims:
+def verify(
+    token: str,
+    *,
+    issuer: str,
+    keys: JwksCache | KeyLookup,
+    audiences: Collection[str] | None,
+    now: float,
+    leeway: float = LEEWAY,
+    max_age: float | None = None,
+) -> Claims:
     """The claims of `token`, which `issuer` signed, for one of `audiences` (None: any), valid at `now`.
 
-    Raises TokenError; IssuerUnreachable when the issuer's keys cannot be read.
+    `now` is in seconds since 1970. `leeway`, in seconds, is given to a token whose nbf or iat is ahead of `now`; exp
+    gets none, as STS gives none. `max_age`, in seconds since iat, refuses older tokens however long they live.
+    Raises TokenError with the first check of TokenCode that fails; whatever `keys` raises, which for a JwksCache is
+    IssuerUnreachable when the issuer's keys cannot be read.
     """
-    header, payload = decode_unverified(token)
-    algorithm = header.get("alg")
-    if algorithm not in ALGORITHMS:
-        raise TokenError(TokenCode.ALGORITHM, f"the token is signed with {algorithm!r}; only {', '.join(ALGORITHMS)} are accepted")
-    if "crit" in header:
-        raise TokenError(TokenCode.MALFORMED, "the token's header asks for an extension (crit) that is not understood")
-    if payload.get("iss") != issuer:
-        raise TokenError(TokenCode.ISSUER, f"the token's issuer is {payload.get('iss')!r}, not {issuer!r}")
-    kid = header.get("kid")
-    if not isinstance(kid, str) or not kid:
-        raise TokenError(TokenCode.UNKNOWN_KEY, "the token's header names no key (kid)")
+    parsed = compact.parse(token)
+    algorithm, kid = check_header(parsed.header)
+    named = parsed.payload.get("iss")
+    if named != issuer:
+        raise TokenError(TokenCode.ISSUER, f"the token's issuer is {shown(named)}, expected is {shown(issuer)}")
     lookup = keys.key if isinstance(keys, JwksCache) else keys
-    _check_signature(token, str(algorithm), lookup(issuer, kid))
-    return _claims(payload, issuer, audiences, now, leeway)
+    check_signature(parsed, algorithm, lookup(issuer, kid), issuer=issuer, kid=kid)
+    claims = _claims(parsed.payload, issuer)
+    _check_audience(claims, audiences)
+    _check_times(claims, now, leeway, max_age)
+    return claims
 
 
-def _check_signature(token: str, algorithm: str, jwk: Mapping[str, Any]) -> None:
-    # The key says what it is for: a header cannot make an RSA key serve another algorithm.
-    kind = "RSA" if algorithm.startswith("RS") else "EC"
-    fits = jwk.get("kty") == kind and jwk.get("use", "sig") == "sig" and jwk.get("alg", algorithm) == algorithm
-    if not fits or (kind == "EC" and jwk.get("crv") != CURVES[algorithm]):
-        raise TokenError(TokenCode.ALGORITHM, f"the token is signed with {algorithm}, but the issuer's key {jwk.get('kid')!r} is of another kind")
-    public = {name: jwk[name] for name in (("kty", "n", "e") if kind == "RSA" else ("kty", "crv", "x", "y")) if name in jwk}
-    try:
-        key = RSAKey.import_key(public) if kind == "RSA" else ECKey.import_key(public)
-        if kind == "RSA" and cast("Any", key).public_key.key_size < SMALLEST_RSA:
-            raise TokenError(TokenCode.ALGORITHM, f"the issuer's RSA key has fewer than {SMALLEST_RSA} bits")
-        jws.deserialize_compact(token.encode(), key, algorithms=[algorithm])
-    except (JoseError, ValueError, TypeError, KeyError, UnicodeError):
-        raise TokenError(TokenCode.SIGNATURE, f"the signature is not that of the issuer's key {jwk.get('kid')!r}") from None
+def service_account_of(claims: Claims) -> tuple[str, str, str | None] | None:
+    """(namespace, name, uid) of a Kubernetes service account token; None for any other.
+
+    The subject says who it is. The UID is that of the `kubernetes.io` claim, and None when that is absent or speaks of
+    another account.
+    """
+    prefix, colon, rest = claims.subject.partition("system:serviceaccount:")
+    namespace, _, name = rest.partition(":")
+    if prefix or not colon or not namespace or not name or ":" in name:
+        return None
+    bound = _object(claims.raw.get("kubernetes.io"))
+    account = _object(bound.get("serviceaccount"))
+    uid = account.get("uid")
+    same = bound.get("namespace") == namespace and account.get("name") == name
+    return namespace, name, uid if same and isinstance(uid, str) and uid else None
 
 
-def _claims(payload: Mapping[str, Any], issuer: str, audiences: Collection[str] | None, now: float, leeway: float) -> Claims:
+def _claims(payload: Mapping[str, Any], issuer: str) -> Claims:
     subject = payload.get("sub")
-    if not isinstance(subject, str) or not subject:
-        raise TokenError(TokenCode.MISSING_CLAIM, "the token has no subject (sub)")
+    if subject is None or subject == "":
+        raise _missing("subject (sub)", issuer)
+    if not isinstance(subject, str):
+        raise _mistyped("sub", subject, "text", issuer)
     aud = payload.get("aud")
-    found = tuple(cast("list[object]", aud)) if isinstance(aud, list) else (aud,) if aud is not None else ()
-    if not found or not all(isinstance(item, str) and item for item in found):
-        raise TokenError(TokenCode.MISSING_CLAIM, "the token has no audience (aud)")
-    named = cast("tuple[str, ...]", found)
-    if audiences is not None and not set(named) & set(audiences):
-        raise TokenError(TokenCode.AUDIENCE, f"the token is for {', '.join(named)}; accepted is {', '.join(audiences) or 'nothing'}")
-    expires, issued = _time(payload, "exp"), _time(payload, "iat")
-    if expires is None or issued is None:
-        raise TokenError(TokenCode.MISSING_CLAIM, f"the token has no {'exp' if expires is None else 'iat'}")
-    if now >= expires:
-        raise TokenError(TokenCode.EXPIRED, f"the token expired {now - expires:.0f} s ago")
-    begins = _time(payload, "nbf")
-    if begins is not None and begins > now + leeway:
-        raise TokenError(TokenCode.NOT_YET_VALID, f"the token is valid only in {begins - now:.0f} s")
-    if issued > now + leeway:
-        raise TokenError(TokenCode.ISSUED_IN_FUTURE, f"the token says it was issued {issued - now:.0f} s from now: the clocks differ")
+    if aud is None or aud in ("", []):
+        raise _missing("audience (aud)", issuer, todo="use a projected service account token, not a legacy one")
+    audiences = cast("list[object]", aud) if isinstance(aud, list) else [aud]
+    if not all(isinstance(item, str) and item for item in audiences):
+        raise _mistyped("aud", aud, "text or a list of texts, none empty", issuer)
+    expires, issued = _time(payload, "exp", issuer), _time(payload, "iat", issuer)
+    if expires is None:
+        raise _missing("end (exp)", issuer, todo="use a projected service account token, not a legacy one")
+    if issued is None:
+        raise _missing("time of issue (iat)", issuer)
     jti = payload.get("jti")
     return Claims(
         issuer=issuer,
         subject=subject,
-        audiences=named,
+        audiences=tuple(cast("list[str]", audiences)),
         expires_at=expires,
         issued_at=issued,
-        not_before=begins,
+        not_before=_time(payload, "nbf", issuer),
         jti=jti if isinstance(jti, str) else None,
         raw=payload,
     )
 
 
-def service_account_of(claims: Claims) -> tuple[str, str, str | None] | None:
-    """(namespace, name, uid) of a Kubernetes service account token; None for any other."""
-    prefix, _, rest = claims.subject.rpartition("system:serviceaccount:")
-    namespace, _, name = rest.partition(":")
-    if prefix or not namespace or not name or ":" in name:
-        return None
-    private: Any = claims.raw.get("kubernetes.io", {})
-    account: Any = private.get("serviceaccount", {}) if isinstance(private, dict) else {}
-    uid = account.get("uid") if isinstance(account, dict) else None
-    return namespace, name, uid if isinstance(uid, str) else None
+def _check_audience(claims: Claims, audiences: Collection[str] | None) -> None:
+    if audiences is None or not set(audiences).isdisjoint(claims.audiences):
+        return
+    got = ", ".join(shown(audience) for audience in claims.audiences[:5])
+    raise TokenError(
+        TokenCode.AUDIENCE,
+        f"the token is for {got}; accepted is {', '.join(map(shown, audiences)) or 'nothing'}",
+        where=claims.issuer,
+        todo="ask for a token with an accepted audience, or accept this one",
+    )
 
 
-def _time(payload: Mapping[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519, section 2), or None. A boolean is no number here, and neither is an infinity."""
+def _check_times(claims: Claims, now: float, leeway: float, max_age: float | None) -> None:
+    clock = "compare this machine's clock with the issuer's"
+    code, what, todo = None, "", clock
+    # Each in the positive: a `now` that is no number passes none of them.
+    if not now < claims.expires_at:
+        code, todo = TokenCode.EXPIRED, "read the token file again, or ask for a new token"
+        what = f"the token expired at {_utc(claims.expires_at)}, {now - claims.expires_at:.0f} s ago"
+    elif claims.not_before is not None and not claims.not_before <= now + leeway:
+        code = TokenCode.NOT_YET_VALID
+        what = f"the token is valid from {_utc(claims.not_before)}, in {claims.not_before - now:.0f} s"
+    elif not claims.issued_at <= now + leeway:
+        code = TokenCode.ISSUED_IN_FUTURE
+        what = f"the token says it was issued at {_utc(claims.issued_at)}, {claims.issued_at - now:.0f} s from now"
+    elif max_age is not None and not now - claims.issued_at <= max_age:
+        code, todo = TokenCode.TOO_OLD, "read the token file again, or ask for a new token"
+        what = (
+            f"the token was issued at {_utc(claims.issued_at)}, {now - claims.issued_at:.0f} s ago; "
+            f"{max_age:.0f} s are allowed"
+        )
+    if code is not None:
+        raise TokenError(code, what, where=claims.issuer, todo=todo)
+
+
+def _time(payload: Mapping[str, Any], name: str, issuer: str) -> float | None:
+    """A NumericDate (RFC 7519, section 2), or None. A boolean is no number here; neither is an infinity."""
     value = payload.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or abs(value) > 1e12:
-        raise TokenError(TokenCode.MALFORMED, f"the token's {name} is not a time in seconds")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LATEST:
+        raise _mistyped(name, value, "seconds since 1970", issuer)
     return float(value)
 
 
-def _json(part: str, name: str) -> dict[str, Any]:
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        out = dict(found)
-        if len(out) != len(found):
-            raise ValueError("duplicate key")
-        return out
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    try:
-        if not part.isascii() or "=" in part:
-            raise ValueError("not base64url")
-        text = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-        value = json.loads(text, object_pairs_hook=pairs)
-    except (ValueError, binascii.Error, RecursionError):
-        raise TokenError(TokenCode.MALFORMED, f"the token's {name} is not base64url-encoded JSON") from None
-    if not isinstance(value, dict):
-        raise TokenError(TokenCode.MALFORMED, f"the token's {name} is not a JSON object")
-    return cast("dict[str, Any]", value)
+
+def _object(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _missing(claim: str, issuer: str, *, todo: str = "") -> TokenError:
+    return TokenError(TokenCode.MISSING_CLAIM, f"the token has no {claim}", where=issuer, todo=todo)
+
+
+def _mistyped(claim: str, value: object, wanted: str, issuer: str) -> TokenError:
+    return TokenError(TokenCode.MALFORMED, f"the token's {claim} is {shown(value)}, not {wanted}", where=issuer)
