@@ -51,7 +51,7 @@ def main(uv: str) -> None:
 def with_pins(text: str, pins: list[str]) -> str:
     lines = "".join(f'    "{pin.replace(chr(34), chr(39))}",\n' for pin in pins)
     block = f"{BEGIN}\nconstraint-dependencies = [\n{lines}]\n{END}"
-    return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, text, flags=re.S)
+    return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towpath.chain.finding import Finding, LinkName, LinkState
-from towpath.chain.observed import Chain, ObservedPolicy
+from towpath.chain.observed import Chain, ObservedPolicy, ObservedRole
 from towpath.chain.words import apply, document, error, flags, state, unseen, warning
 from towpath.errors import UsageError
 from towpath.iam import partition as partitions
@@ -37,7 +37,9 @@ def provider(chain: Chain) -> LinkState:
     wanted, found = chain.wanted, chain.provider
     if found is None:
         near = _look_alike(chain)
-        evidence = f"No OpenIDConnect provider in account {chain.account} for {chain.issuer.url}" + (f"; the account has {near}" if near else "")
+        evidence = f"No OpenIDConnect provider in account {chain.account} for {chain.issuer.url}" + (
+            f"; the account has {near}" if near else ""
+        )
         finding = error(
             "provider.missing",
             LinkName.PROVIDER,
@@ -70,10 +72,16 @@ def _look_alike(chain: Chain) -> str:
         return ""
     host = partitions.issuer_host(chain.issuer.url)
     others = [arn.partition("oidc-provider/")[2] for arn in chain.other_providers]
-    fold = lambda text: text.rstrip("/").replace("s3-", "s3.").replace("oidc-eks.", "oidc.eks.").replace(".api.aws", ".amazonaws.com")  # noqa: E731
-    same = [other for other in others if fold(other) == fold(host)]
+    same = [other for other in others if _folded(other) == _folded(host)]
     cluster = [other for other in others if other.partition("/")[0] == host.partition("/")[0]]
     return ", ".join((same or cluster)[:3])
+
+
+def _folded(host: str) -> str:
+    """One spelling for hosts that people take for each other: a trailing slash, S3's two forms, EKS's dual-stack name."""
+    return (
+        host.rstrip("/").replace("s3-", "s3.").replace("oidc-eks.", "oidc.eks.").replace(".api.aws", ".amazonaws.com")
+    )
 
 
 def role(chain: Chain) -> LinkState:
@@ -120,9 +128,11 @@ def permissions(chain: Chain) -> LinkState:
         return LinkState(link=LinkName.PERMISSIONS, ok=None, evidence="not looked at: there is no role")
     wanted, held = chain.wanted, chain.role
     findings: list[Finding] = []
-    for policy in wanted.policies:
-        if not any(same_document(item, policy.document) for item in held.attached) and not any(item.document == policy.document for item in held.inline):
-            findings.append(_missing_policy(chain, policy.name, policy.document))
+    findings += [
+        _missing_policy(chain, policy.name, policy.document)
+        for policy in wanted.policies
+        if not _granted(held, policy.document)
+    ]
     attached = {item.arn for item in held.attached}
     findings += [
         error(
@@ -153,17 +163,37 @@ def permissions(chain: Chain) -> LinkState:
     return state(LinkName.PERMISSIONS, f"{', '.join(names) or 'none'}", findings)
 
 
+def _granted(role: ObservedRole, wanted: dict[str, object]) -> bool:
+    return any(same_document(item, wanted) for item in role.attached) or any(
+        item.document == wanted for item in role.inline
+    )
+
+
 def _missing_policy(chain: Chain, name: str, wanted: dict[str, object]) -> Finding:
     existing = next((item for item in chain.policies if item.name == name), None)
     role_name = chain.wanted.role_name
     if existing is None:
-        what, command = f"the policy {name} does not exist", f"aws iam create-policy --policy-name {name} --policy-document {document(wanted)}"
+        what, command = (
+            f"the policy {name} does not exist",
+            f"aws iam create-policy --policy-name {name} --policy-document {document(wanted)}",
+        )
     elif same_document(existing, wanted):
-        what, command = f"the policy {name} is not attached to the role", f"aws iam attach-role-policy --role-name {role_name} --policy-arn {existing.arn}"
+        what, command = (
+            f"the policy {name} is not attached to the role",
+            f"aws iam attach-role-policy --role-name {role_name} --policy-arn {existing.arn}",
+        )
     else:
         what = f"the policy {name} grants something else than asked for"
         command = f"aws iam create-policy-version --policy-arn {existing.arn} --set-as-default --policy-document {document(wanted)}"
-    return error("permissions.missing", LinkName.PERMISSIONS, what, evidence=what, command=command, towpath=apply(chain.wanted), row=46)
+    return error(
+        "permissions.missing",
+        LinkName.PERMISSIONS,
+        what,
+        evidence=what,
+        command=command,
+        towpath=apply(chain.wanted),
+        row=46,
+    )
 
 
 def same_document(policy: ObservedPolicy, wanted: dict[str, object]) -> bool:

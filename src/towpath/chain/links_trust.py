@@ -25,10 +25,18 @@ def trust(chain: Chain) -> LinkState:
         return unseen(chain, LinkName.TRUST, "role", "")
     decision = reading.trust_decision(chain)
     if decision is None or chain.role is None:
-        return LinkState(link=LinkName.TRUST, ok=None, evidence=f"not looked at: there is no {'role' if chain.role is None else 'issuer'}")
+        return LinkState(
+            link=LinkName.TRUST,
+            ok=None,
+            evidence=f"not looked at: there is no {'role' if chain.role is None else 'issuer'}",
+        )
     if decision.allowed:
         # Several statements may let it in; judged is what all of them together let in.
-        return state(LinkName.TRUST, f"{chain.wanted.subject} may assume it: {decision.reason}", [*_too_open(chain), *_bootstrap(chain)])
+        return state(
+            LinkName.TRUST,
+            f"{chain.wanted.subject} may assume it: {decision.reason}",
+            [*_too_open(chain), *_bootstrap(chain)],
+        )
     return state(LinkName.TRUST, decision.reason, [_why_not(chain, decision.reason), *_bootstrap(chain)])
 
 
@@ -61,7 +69,13 @@ def _too_open(chain: Chain) -> list[Finding]:
         )
     for statement in reading.statements(chain):
         keys = reading.condition_keys(statement)
-        wild = [value for key, (operator, values) in keys.items() if key.endswith(":sub") and "Like" in operator for value in values if "*" in value or "?" in value]
+        wild = [
+            value
+            for key, (operator, values) in keys.items()
+            if key.endswith(":sub") and "Like" in operator
+            for value in values
+            if "*" in value or "?" in value
+        ]
         if wild and not chain.wanted.wildcard and not any(item.code == "trust.no-subject" for item in found):
             found.append(
                 warning(
@@ -103,7 +117,10 @@ def _bootstrap(chain: Chain) -> list[Finding]:
             LinkName.TRUST,
             "the role also trusts EC2: any instance that is given this role can use it",
             evidence=_brief(statement),
-            command=_update(chain, build.remove_statements(chain.role.trust if chain.role else {}, build.is_bootstrap_statement) or {}),
+            command=_update(
+                chain,
+                build.remove_statements(chain.role.trust if chain.role else {}, build.is_bootstrap_statement) or {},
+            ),
             towpath=f"{apply(chain.wanted)} --remove-bootstrap-trust",
             row=49,
         )
@@ -117,12 +134,22 @@ def _why_not(chain: Chain, reason: str) -> Finding:
     """The one finding for a role that does not let the service account in: the nearest statement's first mistake."""
     candidates = [item for item in reading.statements(chain) if item.get("Effect") == "Allow"]
     near = sorted(candidates, key=lambda item: _distance(chain, item))
-    code, row, message, evidence = "trust.no-statement", 49, "no statement of the trust policy is for web identity", reason
+    code, row, message, evidence = (
+        "trust.no-statement",
+        49,
+        "no statement of the trust policy is for web identity",
+        reason,
+    )
     if near:
         code, row, message, evidence = _mistake(chain, near[0])
     denied = [item for item in reading.statements(chain) if item.get("Effect") == "Deny"]
     if reason.startswith("denied explicitly") and denied:
-        code, row, message, evidence = "trust.denied", 16, "a Deny statement of the trust policy refuses this service account", _brief(denied[0])
+        code, row, message, evidence = (
+            "trust.denied",
+            16,
+            "a Deny statement of the trust policy refuses this service account",
+            _brief(denied[0]),
+        )
     ours = build.web_identity_statement(
         sid=chain.wanted.sid,
         provider_arn=chain.provider_arn,
@@ -132,7 +159,15 @@ def _why_not(chain: Chain, reason: str) -> Finding:
         wildcard=chain.wanted.wildcard,
     )
     merged = build.merge_statement(chain.role.trust if chain.role else None, ours)
-    return error(code, LinkName.TRUST, message, evidence=evidence, command=_update(chain, merged), towpath=apply(chain.wanted), row=row)
+    return error(
+        code,
+        LinkName.TRUST,
+        message,
+        evidence=evidence,
+        command=_update(chain, merged),
+        towpath=apply(chain.wanted),
+        row=row,
+    )
 
 
 def _distance(chain: Chain, statement: Mapping[str, Any]) -> tuple[int, int]:
@@ -149,15 +184,36 @@ def _mistake(chain: Chain, statement: Mapping[str, Any]) -> tuple[str, int, str,
     host = partitions.issuer_host(chain.issuer.url) if chain.issuer else ""
     brief = _brief(statement)
     if not names:
-        return "trust.no-web-identity", 49, f"the trust policy trusts {_principals(statement)} with {', '.join(reading.actions(statement))}, and nobody by web identity", brief
+        return (
+            "trust.no-web-identity",
+            49,
+            f"the trust policy trusts {_principals(statement)} with {', '.join(reading.actions(statement))}, and nobody by web identity",
+            brief,
+        )
     if chain.provider_arn not in names:
         return _wrong_provider(chain, names[0])
-    if reading.ACTION.lower() not in {action.lower() for action in reading.actions(statement)} and not any(re.fullmatch(r"\*|sts:(\*|AssumeRole\*)", a) for a in reading.actions(statement)):
-        return "trust.action", 49, f"the statement allows {', '.join(reading.actions(statement))}; a service account's token needs {reading.ACTION}", brief
-    hosts = {key.rpartition(":")[0] for key in keys if key.endswith((":sub", ":aud")) and not key.lower().startswith("aws:")}
-    if len({item for item in hosts if item.lower() != host.lower()}) > 0 and any(item.lower() == host.lower() for item in hosts):
+    if reading.ACTION.lower() not in {action.lower() for action in reading.actions(statement)} and not any(
+        re.fullmatch(r"\*|sts:(\*|AssumeRole\*)", a) for a in reading.actions(statement)
+    ):
+        return (
+            "trust.action",
+            49,
+            f"the statement allows {', '.join(reading.actions(statement))}; a service account's token needs {reading.ACTION}",
+            brief,
+        )
+    hosts = {
+        key.rpartition(":")[0] for key in keys if key.endswith((":sub", ":aud")) and not key.lower().startswith("aws:")
+    }
+    if len({item for item in hosts if item.lower() != host.lower()}) > 0 and any(
+        item.lower() == host.lower() for item in hosts
+    ):
         others = ", ".join(sorted(item for item in hosts if item.lower() != host.lower()))
-        return "trust.two-issuers", 48, f"one statement has conditions on two issuers ({others} too); they all have to hold at once, and no token has both", brief
+        return (
+            "trust.two-issuers",
+            48,
+            f"one statement has conditions on two issuers ({others} too); they all have to hold at once, and no token has both",
+            brief,
+        )
     for key, (operator, values) in keys.items():
         if (found := _bad_key(key, host, values)) is not None:
             return "trust.condition-key", 18, found, f"{operator} {key}: {', '.join(values)}"
@@ -165,12 +221,27 @@ def _mistake(chain: Chain, statement: Mapping[str, Any]) -> tuple[str, int, str,
     if subject is not None and not _matches(subject, wanted.subject):
         operator, values = subject
         if "Like" not in operator and any("*" in value or "?" in value for value in values):
-            return "trust.wildcard-under-equals", 17, f"{operator} takes {', '.join(values)} letter for letter: a wildcard needs StringLike", f"{operator} {host}:sub"
-        return "trust.subject", 16, f"the trust policy lets in {', '.join(values)}; the service account is {wanted.subject}", f"{operator} {host}:sub = {', '.join(values)}"
+            return (
+                "trust.wildcard-under-equals",
+                17,
+                f"{operator} takes {', '.join(values)} letter for letter: a wildcard needs StringLike",
+                f"{operator} {host}:sub",
+            )
+        return (
+            "trust.subject",
+            16,
+            f"the trust policy lets in {', '.join(values)}; the service account is {wanted.subject}",
+            f"{operator} {host}:sub = {', '.join(values)}",
+        )
     audience = next((values for key, (_, values) in keys.items() if key.lower() == f"{host}:aud".lower()), None)
     if audience is not None and wanted.audience not in audience:
         row = 47 if any(value.endswith(".com.cn") for value in audience) else 6
-        return "trust.audience", row, f"the trust policy wants the audience {', '.join(audience)}; the token's is {wanted.audience}", f"{host}:aud = {', '.join(audience)}"
+        return (
+            "trust.audience",
+            row,
+            f"the trust policy wants the audience {', '.join(audience)}; the token's is {wanted.audience}",
+            f"{host}:aud = {', '.join(audience)}",
+        )
     return "trust.condition", 16, "a condition of the nearest statement does not hold", brief
 
 
@@ -184,11 +255,31 @@ def _matches(condition: tuple[str, tuple[str, ...]], subject: str) -> bool:
 def _wrong_provider(chain: Chain, named: str) -> tuple[str, int, str, str]:
     expected = chain.provider_arn
     ours, theirs = expected.split(":", 5), named.split(":", 5)
-    if len(theirs) == 6 and ours[:4] == theirs[:4] and ours[5].partition("/id/")[0] == theirs[5].partition("/id/")[0] and "/id/" in theirs[5]:
+    if (
+        len(theirs) == 6
+        and ours[:4] == theirs[:4]
+        and ours[5].partition("/id/")[0] == theirs[5].partition("/id/")[0]
+        and "/id/" in theirs[5]
+    ):
         if ours[4] == theirs[4]:
-            return "trust.old-issuer", 5, f"the role trusts another cluster of this region (one that was recreated has a new issuer): {named}", f"this cluster's provider is {expected}"
-        return "trust.provider-account", 19, f"the role trusts a provider of account {theirs[4]}; this role's account is {ours[4]}", named
-    return "trust.provider", 19, f"the role trusts {named}, not this cluster's provider", f"this cluster's provider is {expected}"
+            return (
+                "trust.old-issuer",
+                5,
+                f"the role trusts another cluster of this region (one that was recreated has a new issuer): {named}",
+                f"this cluster's provider is {expected}",
+            )
+        return (
+            "trust.provider-account",
+            19,
+            f"the role trusts a provider of account {theirs[4]}; this role's account is {ours[4]}",
+            named,
+        )
+    return (
+        "trust.provider",
+        19,
+        f"the role trusts {named}, not this cluster's provider",
+        f"this cluster's provider is {expected}",
+    )
 
 
 def _bad_key(key: str, host: str, values: tuple[str, ...]) -> str | None:
@@ -196,7 +287,9 @@ def _bad_key(key: str, host: str, values: tuple[str, ...]) -> str | None:
     folded, wanted = key.lower(), host.lower()
     if folded == wanted:
         return f"the condition key {key} lacks :sub"
-    if folded in {f"{prefix}{wanted}:{claim}" for prefix in ("https://", "oidc-provider/") for claim in ("sub", "aud")} or (folded.startswith("arn:") and wanted in folded):
+    if folded in {
+        f"{prefix}{wanted}:{claim}" for prefix in ("https://", "oidc-provider/") for claim in ("sub", "aud")
+    } or (folded.startswith("arn:") and wanted in folded):
         return f"the condition key {key} must be {host}:sub, without scheme, oidc-provider/ or ARN before it"
     if folded == f"{wanted}:aud" and any(value.startswith("system:serviceaccount:") for value in values):
         return f"the subject {', '.join(values)} stands under :aud; it belongs under {host}:sub"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from towpath.chain.finding import Value
 from towpath.iam import arn as arns
 from towpath.iam import build
@@ -74,7 +76,7 @@ class ObservedProvider(Value):
     arn: str
     url: str  # with https://
     client_ids: tuple[str, ...]
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
 
 
 class ObservedPolicy(Value):
@@ -83,7 +85,7 @@ class ObservedPolicy(Value):
     arn: str
     name: str
     document: Document | None = None
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
     versions: int = 1
     attachments: int = 0
 
@@ -95,7 +97,7 @@ class ObservedRole(Value):
     max_session: int  # seconds
     trust: Document
     created: str = ""
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
     boundary: str | None = None
     attached: tuple[ObservedPolicy, ...] = ()
     inline: tuple[WantedPolicy, ...] = ()
@@ -106,8 +108,8 @@ class ObservedServiceAccount(Value):
     name: str
     backend: str  # where it lives: "kubernetes" or "sandbox"
     uid: str = ""
-    annotations: dict[str, str] = {}
-    labels: dict[str, str] = {}
+    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 class ObservedExchange(Value):
@@ -142,19 +144,26 @@ class Chain(Value):
     other_providers: tuple[str, ...] = ()  # ARNs of the account's other providers
     role: ObservedRole | None = None
     policies: tuple[ObservedPolicy, ...] = ()  # customer-managed policies of the wanted names, attached or not
-    quotas: dict[str, int] = {}  # GetAccountSummary's rows
+    quotas: dict[str, int] = Field(default_factory=dict)  # GetAccountSummary's rows
     service_account: ObservedServiceAccount | None = None
     webhook: str = ""  # what puts the token into pods beside the agent itself; "" when that was not looked for
     exchange: ObservedExchange | None = None
     access: tuple[ObservedAccess, ...] | None = None
-    unreadable: dict[str, str] = {}
+    unreadable: dict[str, str] = Field(default_factory=dict)
 
     @property
     def role_arn(self) -> str:
         """The role's ARN, seen or as it will be."""
         if self.role is not None:
             return self.role.arn
-        return str(arns.role_arn(partition=self.wanted.partition, account=self.account, name=self.wanted.role_name, path=self.wanted.role_path))
+        return str(
+            arns.role_arn(
+                partition=self.wanted.partition,
+                account=self.account,
+                name=self.wanted.role_name,
+                path=self.wanted.role_path,
+            )
+        )
 
     @property
     def provider_arn(self) -> str:

@@ -16,7 +16,11 @@ ACTION = "sts:AssumeRoleWithWebIdentity"
 
 
 def trust_document(chain: Chain) -> PolicyDocument | None:
-    return parse_policy(chain.role.trust, kind=PolicyKind.TRUST, name=f"trust policy of {chain.role.name}") if chain.role is not None else None
+    return (
+        parse_policy(chain.role.trust, kind=PolicyKind.TRUST, name=f"trust policy of {chain.role.name}")
+        if chain.role is not None
+        else None
+    )
 
 
 def trust_decision(chain: Chain, *, subject: str | None = None, audience: str | None = None) -> Decision | None:

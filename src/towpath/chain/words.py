@@ -26,17 +26,42 @@ def document(value: Mapping[str, Any]) -> str:
     return shlex.quote(json.dumps(value, separators=(",", ":")))
 
 
-def error(code: str, link: LinkName, message: str, *, evidence: str, command: str, towpath: str = "", row: int | None = None) -> Finding:
-    return Finding(code=code, link=link, severity=Severity.ERROR, message=message, evidence=evidence, fix=Fix(command=command, towpath=towpath), row=row)
+def error(
+    code: str, link: LinkName, message: str, *, evidence: str, command: str, towpath: str = "", row: int | None = None
+) -> Finding:
+    return Finding(
+        code=code,
+        link=link,
+        severity=Severity.ERROR,
+        message=message,
+        evidence=evidence,
+        fix=Fix(command=command, towpath=towpath),
+        row=row,
+    )
 
 
-def warning(code: str, link: LinkName, message: str, *, evidence: str, command: str, towpath: str = "", row: int | None = None) -> Finding:
-    return Finding(code=code, link=link, severity=Severity.WARNING, message=message, evidence=evidence, fix=Fix(command=command, towpath=towpath), row=row)
+def warning(
+    code: str, link: LinkName, message: str, *, evidence: str, command: str, towpath: str = "", row: int | None = None
+) -> Finding:
+    return Finding(
+        code=code,
+        link=link,
+        severity=Severity.WARNING,
+        message=message,
+        evidence=evidence,
+        fix=Fix(command=command, towpath=towpath),
+        row=row,
+    )
 
 
 def state(link: LinkName, evidence: str, findings: Sequence[Finding] = ()) -> LinkState:
     """A link that was looked at: broken when a finding is an error."""
-    return LinkState(link=link, ok=not any(f.severity is Severity.ERROR for f in findings), evidence=evidence, findings=tuple(findings))
+    return LinkState(
+        link=link,
+        ok=not any(f.severity is Severity.ERROR for f in findings),
+        evidence=evidence,
+        findings=tuple(findings),
+    )
 
 
 def unseen(chain: Chain, link: LinkName, part: str, otherwise: str) -> LinkState:

@@ -27,7 +27,7 @@ app.command("demo")(demo.demo)
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback shape
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"towpath {__version__}")
         raise typer.Exit

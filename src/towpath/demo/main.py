@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,16 +47,14 @@ identities:
     permissions:
       - file: s3-policy.json
 """
-# The ten actions of the hand-made procedure, on the demo's bucket.
+# The actions of the hand-made procedure's policy.
+TEN_ACTIONS: Final = ["s3:DeleteObjectTagging", "s3:ReplicateObject", "s3:PutObject", "s3:GetObjectAcl", "s3:GetObject", "s3:DeleteObjectVersion", "s3:ListBucket", "s3:PutObjectTagging", "s3:DeleteObject", "s3:PutObjectAcl"]
 POLICY: Final = {
     "Version": "2012-10-17",
     "Statement": [
         {
             "Effect": "Allow",
-            "Action": [
-                "s3:DeleteObjectTagging", "s3:ReplicateObject", "s3:PutObject", "s3:GetObjectAcl", "s3:GetObject",
-                "s3:DeleteObjectVersion", "s3:ListBucket", "s3:PutObjectTagging", "s3:DeleteObject", "s3:PutObjectAcl",
-            ],  # fmt: skip
+            "Action": TEN_ACTIONS,
             "Resource": [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"],
         }
     ],
@@ -131,7 +129,7 @@ def _files(directory: Path, show: screen.Screen) -> dict[str, int]:
 
 
 @contextmanager
-def _sandbox() -> Iterator[Sandbox]:
+def _sandbox() -> Generator[Sandbox]:
     """A sandbox, and this process's environment pointed at it for as long as it runs."""
     before = dict(os.environ)
     with Sandbox() as sandbox:
@@ -148,7 +146,9 @@ def _by_hand(sandbox: Sandbox) -> None:
     """What a person has before they begin: a bucket, and a role made with the procedure's first trust policy."""
     s3, iam = reader.client("s3", sandbox), reader.client("iam", sandbox)
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": sandbox.settings.region})
-    trust = build.policy([{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}])
+    trust = build.policy(
+        [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]
+    )
     iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(trust))
 
 
@@ -166,29 +166,43 @@ def _identity(directory: Path, show: screen.Screen) -> tuple[Chain, World]:
         chain = prove(observe(wanted, world), world)
     errors = [finding for finding in diagnose(chain) if finding.severity is Severity.ERROR]
     if errors:
-        raise WorldError(errors[0].message, where=f"link {errors[0].link}", todo=errors[0].fix.towpath or errors[0].fix.command)
+        raise WorldError(
+            errors[0].message, where=f"link {errors[0].link}", todo=errors[0].fix.towpath or errors[0].fix.command
+        )
     if again := plan(chain, remove_bootstrap_trust=True):
-        raise WorldError(f"a second plan is not empty: {again[0].kind}", where=again[0].target, todo="please report this")
+        raise WorldError(
+            f"a second plan is not empty: {again[0].kind}", where=again[0].target, todo="please report this"
+        )
     show.chain(links(chain))
     return chain, world
 
 
 def _pipeline(pipeline: Pipeline, sandbox: Sandbox, chain: Chain, show: screen.Screen) -> Result:
     """The attempt, as a process that holds nothing but a token. Raises WorldError unless it succeeds."""
-    spec = AttemptSpec(pipeline=pipeline, sync="demo", role_arn=chain.role_arn, region=chain.wanted.region, endpoint_url=sandbox.endpoint)
+    spec = AttemptSpec(
+        pipeline=pipeline,
+        sync="demo",
+        role_arn=chain.role_arn,
+        region=chain.wanted.region,
+        endpoint_url=sandbox.endpoint,
+    )
 
     def token() -> Token:
         text = sandbox.clusters.named(chain.wanted.cluster)
         if text is None:
             raise WorldError("the cluster is gone", where=chain.wanted.cluster)
-        signed, _ = text.token(chain.wanted.namespace, chain.wanted.service_account, audiences=None, expires_in=TOKEN_SECONDS)
+        signed, _ = text.token(
+            chain.wanted.namespace, chain.wanted.service_account, audiences=None, expires_in=TOKEN_SECONDS
+        )
         return Token(text=signed, lifetime=TOKEN_SECONDS)
 
     with show.moving(pipeline.name) as on_event:
         result = run_attempt(spec, token=token, on_event=on_event)
     if result.error is not None or result.status != "succeeded":
         error = result.error
-        raise WorldError(error.what if error else result.status, where=error.where if error else "", todo=error.todo if error else "")
+        raise WorldError(
+            error.what if error else result.status, where=error.where if error else "", todo=error.todo if error else ""
+        )
     show.say(f"{result.rows:,} rows as {result.role}")
     return result
 
@@ -199,5 +213,9 @@ def _count(sandbox: Sandbox, pipeline: Pipeline, source: Mapping[str, int], show
     with show.step("reading it back with another S3 client and another Parquet reader"):
         rows = reader.count(sandbox, s3.bucket, f"{s3.prefix}{pipeline.name}/", tables=tuple(source))
     if rows != dict(source):
-        raise WorldError(f"the destination holds {rows}, the source {dict(source)}", where=f"s3://{s3.bucket}/{s3.prefix}", todo="please report this")
+        raise WorldError(
+            f"the destination holds {rows}, the source {dict(source)}",
+            where=f"s3://{s3.bucket}/{s3.prefix}",
+            todo="please report this",
+        )
     return rows

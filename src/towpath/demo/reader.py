@@ -1,4 +1,4 @@
-"""Another pair of eyes: boto3 fetches what s3fs wrote, DuckDB counts what pyarrow encoded."""
+"""Another pair of eyes: botocore fetches what s3fs wrote, DuckDB counts what pyarrow encoded."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import boto3
+import botocore.session
 import duckdb
 
 from towpath.sandbox.main import Sandbox
 
 
 def client(service: str, sandbox: Sandbox) -> Any:
-    """boto3 as the sandbox's administrator."""
+    """An SDK client as the sandbox's administrator."""
     environment = sandbox.aws_environment()
-    return boto3.client(
+    session: Any = botocore.session.Session()
+    return session.create_client(
         service,
         endpoint_url=environment["AWS_ENDPOINT_URL"],
         region_name=environment["AWS_REGION"],
@@ -31,8 +32,12 @@ def count(sandbox: Sandbox, bucket: str, prefix: str, *, tables: tuple[str, ...]
     with tempfile.TemporaryDirectory(prefix="towpath-read-") as directory, duckdb.connect() as database:
         for table in tables:
             pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}{table}/")
-            for number, item in enumerate(item for page in pages for item in page.get("Contents", ()) if item["Key"].endswith(".parquet")):
+            for number, item in enumerate(
+                item for page in pages for item in page.get("Contents", ()) if item["Key"].endswith(".parquet")
+            ):
                 path = Path(directory) / f"{table}-{number}.parquet"
-                s3.download_file(bucket, item["Key"], str(path))
-                rows[table] += int(database.execute("SELECT count(*) FROM read_parquet(?)", [str(path)]).fetchall()[0][0])
+                path.write_bytes(s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())
+                rows[table] += int(
+                    database.execute("SELECT count(*) FROM read_parquet(?)", [str(path)]).fetchall()[0][0]
+                )
     return rows

@@ -36,15 +36,27 @@ def show(sandbox: Sandbox, world: World, chain: Chain, *, bucket: str) -> list[R
 
     def exchange(namespace: str, audience: str) -> dict[str, Any]:
         token, _ = cluster.token(namespace, wanted.service_account, audiences=[audience], expires_in=600)
-        return world.aws.unsigned_sts().assume_role_with_web_identity(RoleArn=chain.role_arn, RoleSessionName="demo", WebIdentityToken=token)
+        return world.aws.unsigned_sts().assume_role_with_web_identity(
+            RoleArn=chain.role_arn, RoleSessionName="demo", WebIdentityToken=token
+        )
 
     session = exchange(wanted.namespace, wanted.audience)["Credentials"]
     s3 = world.aws.under("s3", session)
     s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
     return [
-        _refused(f"a token of another namespace ({OTHER_NAMESPACE}/{wanted.service_account})", sandbox, lambda: exchange(OTHER_NAMESPACE, wanted.audience)),
-        _refused(f"a token for another audience ({OTHER_AUDIENCE})", sandbox, lambda: exchange(wanted.namespace, OTHER_AUDIENCE)),
-        _refused("an action the policy does not hold (s3:DeleteBucket)", sandbox, lambda: s3.delete_bucket(Bucket=bucket)),
+        _refused(
+            f"a token of another namespace ({OTHER_NAMESPACE}/{wanted.service_account})",
+            sandbox,
+            lambda: exchange(OTHER_NAMESPACE, wanted.audience),
+        ),
+        _refused(
+            f"a token for another audience ({OTHER_AUDIENCE})",
+            sandbox,
+            lambda: exchange(wanted.namespace, OTHER_AUDIENCE),
+        ),
+        _refused(
+            "an action the policy does not hold (s3:DeleteBucket)", sandbox, lambda: s3.delete_bucket(Bucket=bucket)
+        ),
     ]
 
 
@@ -54,5 +66,7 @@ def _refused(case: str, sandbox: Sandbox, call: Callable[[], Any]) -> Refusal:
     except ClientError as error:
         detail: dict[str, Any] = dict(error.response.get("Error", {}))
         last = sandbox.record.as_json()[-1]
-        return Refusal(case=case, code=str(detail.get("Code", "")), message=str(detail.get("Message", "")), why=str(last["why"]))
+        return Refusal(
+            case=case, code=str(detail.get("Code", "")), message=str(detail.get("Message", "")), why=str(last["why"])
+        )
     raise WorldError(f"{case} was let in", where="sandbox", todo="please report this: it must be refused")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +30,22 @@ class Screen:
         self._console = console or Console(highlight=False)
 
     def title(self) -> None:
-        self._console.print(Panel(Text("a service account becomes an IAM role, and a pipeline runs under it: no key anywhere", justify="center"), title="towpath demo", border_style="cyan"))
+        self._console.print(
+            Panel(
+                Text(
+                    "a service account becomes an IAM role, and a pipeline runs under it: no key anywhere",
+                    justify="center",
+                ),
+                title="towpath demo",
+                border_style="cyan",
+            )
+        )
 
     def say(self, text: str) -> None:
         self._console.print(Text(f"    {text}", style="dim"))
 
     @contextmanager
-    def step(self, words: str) -> Iterator[None]:
+    def step(self, words: str) -> Generator[None]:
         """A spinner while it lasts, then a line with the time it took."""
         started = time.monotonic()
         if not self._console.is_terminal:
@@ -50,10 +59,14 @@ class Screen:
         self._done(words, started)
 
     def _done(self, words: str, started: float) -> None:
-        self._console.print(Text("  ✓ ", style="green").append(words, style="default").append(f"  {time.monotonic() - started:.1f} s", style="dim"))
+        self._console.print(
+            Text("  ✓ ", style="green")
+            .append(words, style="default")
+            .append(f"  {time.monotonic() - started:.1f} s", style="dim")
+        )
 
     @contextmanager
-    def moving(self, name: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    def moving(self, name: str) -> Generator[Callable[[Mapping[str, Any]], None]]:
         """Progress of an attempt: rows by table, as its own log tells them."""
         rows: dict[str, int] = {}
         started = time.monotonic()
@@ -80,12 +93,20 @@ class Screen:
         self._console.print(render.chain_table(states))
 
     def summary(self, story: Story, chain: Chain, report: Path) -> None:
-        rows = Table(title="rows at the destination", title_justify="left", title_style="bold", box=None, padding=(0, 2))
+        rows = Table(
+            title="rows at the destination", title_justify="left", title_style="bold", box=None, padding=(0, 2)
+        )
         rows.add_column("table")
         rows.add_column("source = S3", justify="right")
         for table, number in story.rows.items():
             rows.add_row(table, f"{number:,}")
-        refused = Table(title="refused, each different from the exchange above in one thing", title_justify="left", title_style="bold", box=None, padding=(0, 2))
+        refused = Table(
+            title="refused, each different from the exchange above in one thing",
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            padding=(0, 2),
+        )
         for name in ("request", "AWS says", "because"):
             refused.add_column(name, overflow="fold")
         for item in story.refusals:
@@ -103,7 +124,11 @@ class Screen:
     def how_to_look(self, sandbox: Sandbox, bucket: str) -> None:
         """What to type in another terminal while it all still runs."""
         lines = [f"export {name}={value}" for name, value in sandbox.environment().items()]
-        lines += [f"aws s3 ls --recursive s3://{bucket}/raw/", "towpath identity doctor --manifest demo/towpath.yaml", "towpath sandbox calls"]
+        lines += [
+            f"aws s3 ls --recursive s3://{bucket}/raw/",
+            "towpath identity doctor --manifest demo/towpath.yaml",
+            "towpath sandbox calls",
+        ]
         self._console.print("everything is still running; in another terminal:\n", style="bold")
         for line in lines:
             self._console.print(Text(f"  {line}"), soft_wrap=True)

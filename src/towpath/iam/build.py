@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 def statement_sid(*, cluster: str, namespace: str, service_account: str) -> str:
     """`Towpath` and 16 hex digits of a hash over the three: the same for the same service account, wherever it is run."""
-    text = "\0".join((cluster, namespace, service_account))
+    text = f"{cluster}\0{namespace}\0{service_account}"
     return SID_PREFIX + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final, Union, cast
+from typing import Final
 
-Scalar = Union[str, bool, int, float, datetime]
-Value = Union[Scalar, Iterable[Scalar]]
+Scalar = str | bool | int | float | datetime
+Value = Scalar | Iterable[Scalar]
 
 
 class Context:
@@ -45,7 +45,7 @@ EMPTY: Final = Context()
 def _texts(value: Value) -> tuple[str, ...]:
     if isinstance(value, (str, bool, int, float, datetime)):
         return (_text(value),)
-    return tuple(_text(item) for item in cast("Iterable[Scalar]", value))
+    return tuple(_text(item) for item in value)
 
 
 def _text(value: Scalar) -> str:

@@ -230,7 +230,7 @@ class _Parser:
 
     def _principal(self, kind: str, name: str, where: str) -> None:
         if name == "*":
-            if kind == "Federated" or kind == "Service":
+            if kind in {"Federated", "Service"}:
                 raise self.refuse(f'"*" is not a {kind} principal; name it', where)
             return
         if "*" in name or "?" in name:
@@ -323,7 +323,7 @@ class _Parser:
 
 
 def _kind(value: object) -> str:
-    names = {
+    names: dict[type[object], str] = {
         dict: "an object",
         list: "a list",
         str: "a string",

@@ -21,10 +21,14 @@ VERSIONS: Final = 5  # of one managed policy; IAM keeps no more
 Progress = Callable[[Change], None]
 
 
-def apply(changes: Sequence[Change], chain: Chain, world: World, record: Record, *, progress: Progress | None = None) -> None:
+def apply(
+    changes: Sequence[Change], chain: Chain, world: World, record: Record, *, progress: Progress | None = None
+) -> None:
     """Make every change. Raises the first error of a stage after its other changes are done; the same call then goes on from there."""
     actor = _Actor(chain, world, record)
-    for _, stage in groupby(sorted(changes, key=lambda change: STAGES[change.kind]), key=lambda change: STAGES[change.kind]):
+    for _, stage in groupby(
+        sorted(changes, key=lambda change: STAGES[change.kind]), key=lambda change: STAGES[change.kind]
+    ):
         _together(list(stage), actor, progress)
 
 
@@ -86,33 +90,62 @@ class _Actor:
         try:
             self._iam(operation, Tags=self._tags, **arguments)
         except Exists as error:
-            raise WorldError(f"{target} has been made by somebody else in the meantime: {error.what}", where=target, todo="run the same command again: it looks anew") from None
+            raise WorldError(
+                f"{target} has been made by somebody else in the meantime: {error.what}",
+                where=target,
+                todo="run the same command again: it looks anew",
+            ) from None
 
     def _create_provider(self, change: Change) -> None:
         try:
-            self._iam("create_open_id_connect_provider", Url=change.after["url"], ClientIDList=change.after["clientIds"], Tags=self._tags)
+            self._iam(
+                "create_open_id_connect_provider",
+                Url=change.after["url"],
+                ClientIDList=change.after["clientIds"],
+                Tags=self._tags,
+            )
         except Exists:
             # Another identity of this cluster was quicker; the provider is one and the same for both.
-            self._iam("add_client_id_to_open_id_connect_provider", OpenIDConnectProviderArn=change.target, ClientID=change.after["clientIds"][0])
+            self._iam(
+                "add_client_id_to_open_id_connect_provider",
+                OpenIDConnectProviderArn=change.target,
+                ClientID=change.after["clientIds"][0],
+            )
 
     def _add_client_id(self, change: Change) -> None:
         for client_id in change.after:
             if client_id not in (change.before or ()):
-                self._iam("add_client_id_to_open_id_connect_provider", OpenIDConnectProviderArn=change.target, ClientID=client_id)
+                self._iam(
+                    "add_client_id_to_open_id_connect_provider",
+                    OpenIDConnectProviderArn=change.target,
+                    ClientID=client_id,
+                )
 
     def _create_policy(self, change: Change) -> None:
-        self._create("create_policy", change.target, PolicyName=change.target.rpartition("/")[2], PolicyDocument=_text(change.after))
+        self._create(
+            "create_policy",
+            change.target,
+            PolicyName=change.target.rpartition("/")[2],
+            PolicyDocument=_text(change.after),
+        )
 
     def _update_policy(self, change: Change) -> None:
         versions = self._world.aws.pages("iam", "list_policy_versions", "Versions", PolicyArn=change.target)
         if len(versions) >= VERSIONS:
-            oldest = min((item for item in versions if not item["IsDefaultVersion"]), key=lambda item: item["CreateDate"])
+            oldest = min(
+                (item for item in versions if not item["IsDefaultVersion"]), key=lambda item: item["CreateDate"]
+            )
             self._iam("delete_policy_version", PolicyArn=change.target, VersionId=oldest["VersionId"])
-        self._iam("create_policy_version", PolicyArn=change.target, PolicyDocument=_text(change.after), SetAsDefault=True)
+        self._iam(
+            "create_policy_version", PolicyArn=change.target, PolicyDocument=_text(change.after), SetAsDefault=True
+        )
 
     def _create_role(self, change: Change) -> None:
         found: Mapping[str, Any] = change.after
-        optional = {"MaxSessionDuration": found.get("maxSession"), "PermissionsBoundary": found.get("permissionsBoundary")}
+        optional = {
+            "MaxSessionDuration": found.get("maxSession"),
+            "PermissionsBoundary": found.get("permissionsBoundary"),
+        }
         self._create(
             "create_role",
             change.target,
@@ -126,16 +159,28 @@ class _Actor:
         if "maxSession" in change.after:
             self._iam("update_role", RoleName=change.target, MaxSessionDuration=change.after["maxSession"])
         if "permissionsBoundary" in change.after:
-            self._iam("put_role_permissions_boundary", RoleName=change.target, PermissionsBoundary=change.after["permissionsBoundary"])
+            self._iam(
+                "put_role_permissions_boundary",
+                RoleName=change.target,
+                PermissionsBoundary=change.after["permissionsBoundary"],
+            )
 
     def _update_trust(self, change: Change) -> None:
         # Between looking and writing somebody may have edited it: what they wrote must not be lost.
         from towpath.identity.observe import read_trust
 
         if read_trust(self._world.aws, change.target) != change.before:
-            raise WorldError(f"the trust policy of {change.target} was edited while this ran", where=f"role {change.target}", todo="run the same command again: it looks anew")
+            raise WorldError(
+                f"the trust policy of {change.target} was edited while this ran",
+                where=f"role {change.target}",
+                todo="run the same command again: it looks anew",
+            )
         kept = build.statements_of(change.after)
-        gone = [dict(item) for item in build.statements_of(change.before) if item not in kept and build.is_bootstrap_statement(item)]
+        gone = [
+            dict(item)
+            for item in build.statements_of(change.before)
+            if item not in kept and build.is_bootstrap_statement(item)
+        ]
         if gone:
             self._record.removing(gone)
         self._iam("update_assume_role_policy", RoleName=change.target, PolicyDocument=_text(change.after))

@@ -8,21 +8,41 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
 
 from towpath.errors import MissingPermissionError, UsageError, WorldError
 
 T = TypeVar("T")
 
-ACCESS_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
-BAD_CREDENTIALS: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthFailure", "IncompleteSignature"})
+ACCESS_DENIED: Final = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
+)
+BAD_CREDENTIALS: Final = frozenset(
+    {
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
+        "AuthFailure",
+        "IncompleteSignature",
+    }
+)
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 # What IAM answers for a while after a role, policy or provider was made elsewhere: worth asking again.
 EVENTUAL: Final = frozenset({"NoSuchEntity", "ConcurrentModification", "EntityTemporarilyUnmodifiable"})
@@ -43,16 +63,25 @@ class Aws:
     def client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
-                config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=30, user_agent_extra="towpath")
+                config = Config(
+                    retries={"mode": "standard", "total_max_attempts": 5},
+                    connect_timeout=5,
+                    read_timeout=30,
+                    user_agent_extra="towpath",
+                )
                 try:
-                    self._clients[service] = self._session.create_client(service, region_name=self.region, config=config)
+                    self._clients[service] = self._session.create_client(
+                        service, region_name=self.region, config=config
+                    )
                 except (BotoCoreError, ValueError) as error:
                     raise _local(error, self.region) from None
             return self._clients[service]
 
     def unsigned_sts(self, timeout: float = 10) -> Any:
         """STS without credentials, as the exchange is made: one try, so that its first answer is the one that counts."""
-        config = Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=timeout)
+        config = Config(
+            signature_version=UNSIGNED, retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=timeout
+        )
         return self._session.create_client("sts", region_name=self.region, config=config)
 
     def under(self, service: str, credentials: dict[str, str]) -> Any:
@@ -73,7 +102,11 @@ class Aws:
 
     def pages(self, service: str, operation: str, key: str, **arguments: Any) -> list[Any]:
         with _worded(service, operation, self.region):
-            return [item for page in self.client(service).get_paginator(operation).paginate(**arguments) for item in page[key]]
+            return [
+                item
+                for page in self.client(service).get_paginator(operation).paginate(**arguments)
+                for item in page[key]
+            ]
 
     def write(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """One changing call. What IAM has not seen yet is tried again, for a little over six seconds in all."""
@@ -105,7 +138,7 @@ class Exists(WorldError):
 
 
 @contextmanager
-def _worded(service: str, operation: str, region: str) -> Iterator[None]:
+def _worded(service: str, operation: str, region: str) -> Generator[None]:
     try:
         yield
     except ClientError as error:
@@ -116,8 +149,13 @@ def _worded(service: str, operation: str, region: str) -> Iterator[None]:
 
 def action_name(service: str, operation: str) -> str:
     """`get_role` of iam -> `iam:GetRole`."""
-    special = {"list_open_id_connect_providers": "ListOpenIDConnectProviders", "get_open_id_connect_provider": "GetOpenIDConnectProvider"}
-    name = special.get(operation) or "".join(part.capitalize() for part in operation.split("_")).replace("OpenId", "OpenID").replace("ClientId", "ClientID")
+    special = {
+        "list_open_id_connect_providers": "ListOpenIDConnectProviders",
+        "get_open_id_connect_provider": "GetOpenIDConnectProvider",
+    }
+    name = special.get(operation) or "".join(part.capitalize() for part in operation.split("_")).replace(
+        "OpenId", "OpenID"
+    ).replace("ClientId", "ClientID")
     return f"{service}:{name}"
 
 
@@ -128,23 +166,43 @@ def _refused(error: ClientError, service: str, operation: str) -> WorldError:
     if code in ACCESS_DENIED:
         return MissingPermissionError(action, where=f"AWS {service}", detail=message)
     if code in EXPIRED:
-        return WorldError("the AWS credentials have expired", where=action, todo="sign in again (aws sso login, or new credentials), then run the same command")
+        return WorldError(
+            "the AWS credentials have expired",
+            where=action,
+            todo="sign in again (aws sso login, or new credentials), then run the same command",
+        )
     if code in BAD_CREDENTIALS:
-        return WorldError(f"AWS does not accept the credentials: {code}: {message}", where=action, todo="check which are used with `aws sts get-caller-identity`, and that AWS_REGION's partition is theirs")
+        return WorldError(
+            f"AWS does not accept the credentials: {code}: {message}",
+            where=action,
+            todo="check which are used with `aws sts get-caller-identity`, and that AWS_REGION's partition is theirs",
+        )
     if code in {"NoSuchEntity", "ResourceNotFoundException", "NoSuchBucket"}:
         return Missing(message or code, where=action)
     if code == "EntityAlreadyExists":
         return Exists(message, where=action)
     if code in EVENTUAL or (code == "MalformedPolicyDocument" and "Invalid principal" in message):
         return Unsettled(message, where=action)
-    return WorldError(f"{code}: {message}", where=action, todo="see the message; run the same command again once it is settled")
+    return WorldError(
+        f"{code}: {message}", where=action, todo="see the message; run the same command again once it is settled"
+    )
 
 
 def _local(error: Exception, region: str) -> WorldError | UsageError:
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
-        return WorldError("there are no AWS credentials", where="the environment, ~/.aws, or the instance's role", todo="sign in with `aws sso login` or set AWS_PROFILE, then check with `aws sts get-caller-identity`")
+        return WorldError(
+            "there are no AWS credentials",
+            where="the environment, ~/.aws, or the instance's role",
+            todo="sign in with `aws sso login` or set AWS_PROFILE, then check with `aws sts get-caller-identity`",
+        )
     if isinstance(error, (EndpointConnectionError, ConnectTimeoutError, HTTPClientError)):
-        return WorldError(f"AWS cannot be reached: {error}", where=f"region {region}", todo="check the region's spelling, the network and AWS_ENDPOINT_URL")
+        return WorldError(
+            f"AWS cannot be reached: {error}",
+            where=f"region {region}",
+            todo="check the region's spelling, the network and AWS_ENDPOINT_URL",
+        )
     if isinstance(error, NoRegionError):
         return UsageError("no region is given", where="--region", todo="give --region, or set AWS_REGION")
-    return WorldError(f"the AWS SDK says: {error}", where="AWS configuration", todo="check AWS_PROFILE, ~/.aws/config and the region")
+    return WorldError(
+        f"the AWS SDK says: {error}", where="AWS configuration", todo="check AWS_PROFILE, ~/.aws/config and the region"
+    )

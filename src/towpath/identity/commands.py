@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +102,11 @@ def run_prove(options: Options) -> int:
         proved = chain.exchange is not None and chain.exchange.ok and all(probe.ok for probe in chain.access or ())
         failed = failed or not proved
         if not options.as_json:
-            states = [state for state in links(chain) if state.link in {LinkName.EXCHANGE, LinkName.ACCESS}] if chain.exchange is not None else links(chain)
+            states = (
+                [state for state in links(chain) if state.link in {LinkName.EXCHANGE, LinkName.ACCESS}]
+                if chain.exchange is not None
+                else links(chain)
+            )
             render.links(states, chain)
     if options.as_json:
         print_json([report(chain) for chain in chains])
@@ -148,7 +152,11 @@ def save(path: Path, text: str) -> None:
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot write the chain: {error.strerror}", where=str(path), todo="give a path that can be written with --out") from None
+        raise UsageError(
+            f"cannot write the chain: {error.strerror}",
+            where=str(path),
+            todo="give a path that can be written with --out",
+        ) from None
 
 
 def load(path: Path) -> list[Chain]:
@@ -159,12 +167,24 @@ def load(path: Path) -> list[Chain]:
         found = json.loads(path.read_text(encoding="utf-8"))
         return [Chain.model_validate(item) for item in (found if isinstance(found, list) else [found])]
     except OSError as error:
-        raise UsageError(f"cannot read the saved chain: {error.strerror}", where=str(path), todo="save one with `towpath identity observe --out FILE`") from None
+        raise UsageError(
+            f"cannot read the saved chain: {error.strerror}",
+            where=str(path),
+            todo="save one with `towpath identity observe --out FILE`",
+        ) from None
     except json.JSONDecodeError as error:
-        raise UsageError(f"the saved chain is not JSON: {error.msg}", where=f"{path}, line {error.lineno}, column {error.colno}", todo="save it again with `towpath identity observe --out FILE`") from None
+        raise UsageError(
+            f"the saved chain is not JSON: {error.msg}",
+            where=f"{path}, line {error.lineno}, column {error.colno}",
+            todo="save it again with `towpath identity observe --out FILE`",
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"this is not a saved chain: {first['msg']}", where=f"{path}, {'.'.join(map(str, first['loc']))}", todo="save it again with `towpath identity observe --out FILE`") from None
+        raise UsageError(
+            f"this is not a saved chain: {first['msg']}",
+            where=f"{path}, {'.'.join(map(str, first['loc']))}",
+            todo="save it again with `towpath identity observe --out FILE`",
+        ) from None
 
 
 def report(chain: Chain) -> dict[str, object]:
@@ -186,14 +206,18 @@ def confirm(*, yes: bool, as_json: bool) -> None:
     if yes:
         return
     if as_json or not sys.stdin.isatty():
-        raise UsageError("changes need a yes, and nobody can be asked here", where="--yes", todo="look at the plan, then run the same command with --yes")
+        raise UsageError(
+            "changes need a yes, and nobody can be asked here",
+            where="--yes",
+            todo="look at the plan, then run the same command with --yes",
+        )
     import typer
 
     typer.confirm("make these changes?", abort=True)
 
 
 @contextmanager
-def working(words: str, options: Options) -> Iterator[None]:
+def working(words: str, options: Options) -> Generator[None]:
     """A spinner on standard error while something takes its time; nothing where nobody watches."""
     if options.as_json or not sys.stderr.isatty():
         yield

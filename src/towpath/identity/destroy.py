@@ -18,7 +18,9 @@ from towpath.identity.record import Record
 from towpath.identity.service_accounts import FIELD_MANAGER, MANAGED_BY
 
 
-def plan_destroy(chain: Chain, record: Record, *, trusted_by: tuple[str, ...]) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+def plan_destroy(
+    chain: Chain, record: Record, *, trusted_by: tuple[str, ...]
+) -> tuple[tuple[Change, ...], tuple[str, ...]]:
     """The changes, and the sentences about what is left and why. `trusted_by`: every role that trusts the provider."""
     changes: list[Change] = []
     kept: list[str] = []
@@ -33,7 +35,11 @@ def roles_trusting(aws: Aws, provider_arn: str) -> tuple[str, ...]:
     """Every role of the account whose trust policy names the provider."""
     roles = aws.pages("iam", "list_roles", "Roles")
     found = [(role["RoleName"], as_document(role["AssumeRolePolicyDocument"])) for role in roles]
-    return tuple(name for name, trust in found if any(provider_arn in reading.federated(item) for item in build.statements_of(trust)))
+    return tuple(
+        name
+        for name, trust in found
+        if any(provider_arn in reading.federated(item) for item in build.statements_of(trust))
+    )
 
 
 def _role(chain: Chain, record: Record, changes: list[Change], kept: list[str]) -> None:
@@ -45,7 +51,9 @@ def _role(chain: Chain, record: Record, changes: list[Change], kept: list[str]) 
     ours |= {policy.arn for policy in role.attached if policy.tags.get(OWNER_TAG) == wanted.owner}
     detach = [policy for policy in role.attached if policy.arn in ours]
     others = [item for item in build.statements_of(role.trust) if item.get("Sid") != wanted.sid]
-    rest = [policy.arn for policy in role.attached if policy.arn not in ours] + [f"inline {policy.name}" for policy in role.inline]
+    rest = [policy.arn for policy in role.attached if policy.arn not in ours] + [
+        f"inline {policy.name}" for policy in role.inline
+    ]
     changes += [Change(kind=Kind.DETACH_POLICY, target=role.name, before=policy.arn) for policy in detach]
     if role.tags.get(OWNER_TAG) == wanted.owner and not others and not rest:
         changes.append(Change(kind=Kind.DELETE_ROLE, target=role.name, before={"arn": role.arn, "trust": role.trust}))
@@ -54,13 +62,17 @@ def _role(chain: Chain, record: Record, changes: list[Change], kept: list[str]) 
     for statement in record.removed_statements:
         after = {**(after or {"Version": build.VERSION}), "Statement": [statement, *build.statements_of(after)]}
     if after is None:
-        kept.append(f"role {role.name}: ours is the only statement of its trust policy, and IAM allows none without; delete the role, or give it another statement first")
+        kept.append(
+            f"role {role.name}: ours is the only statement of its trust policy, and IAM allows none without; delete the role, or give it another statement first"
+        )
     elif after != role.trust:
         changes.append(Change(kind=Kind.UPDATE_TRUST, target=role.name, before=role.trust, after=after))
     if role.tags.get(OWNER_TAG) != wanted.owner:
         kept.append(f"role {role.name}: towpath did not make it")
     elif others or rest:
-        kept.append(f"role {role.name}: others use it ({', '.join([*rest, *(str(item.get('Sid', 'a trust statement')) for item in others)])})")
+        kept.append(
+            f"role {role.name}: others use it ({', '.join([*rest, *(str(item.get('Sid', 'a trust statement')) for item in others)])})"
+        )
 
 
 def _policies(chain: Chain, changes: list[Change], kept: list[str]) -> None:
@@ -84,12 +96,24 @@ def _provider(chain: Chain, trusted_by: tuple[str, ...], changes: list[Change], 
             kept.append(f"provider {provider.url}: towpath did not make it")
         return
     leaving = {change.target for change in changes if change.kind is Kind.DELETE_ROLE}
-    leaving |= {change.target for change in changes if change.kind is Kind.UPDATE_TRUST and not _trusts(change.after, provider.arn)}
+    leaving |= {
+        change.target
+        for change in changes
+        if change.kind is Kind.UPDATE_TRUST and not _trusts(change.after, provider.arn)
+    }
     others = [name for name in trusted_by if name not in leaving]
     if others:
-        kept.append(f"provider {provider.url}: trusted by {', '.join(others[:5])}{' and others' if len(others) > 5 else ''}")
+        kept.append(
+            f"provider {provider.url}: trusted by {', '.join(others[:5])}{' and others' if len(others) > 5 else ''}"
+        )
     else:
-        changes.append(Change(kind=Kind.DELETE_PROVIDER, target=provider.arn, before={"url": provider.url, "clientIds": list(provider.client_ids)}))
+        changes.append(
+            Change(
+                kind=Kind.DELETE_PROVIDER,
+                target=provider.arn,
+                before={"url": provider.url, "clientIds": list(provider.client_ids)},
+            )
+        )
 
 
 def _trusts(document: dict[str, Any] | None, provider_arn: str) -> bool:
@@ -105,7 +129,9 @@ def _service_account(chain: Chain, changes: list[Change], kept: list[str]) -> No
         kept.append(f"service account {target}: it names another role, or none")
         return
     if found.labels.get(MANAGED_BY) == FIELD_MANAGER:
-        changes.append(Change(kind=Kind.DELETE_SERVICE_ACCOUNT, target=target, before={"annotations": found.annotations}))
+        changes.append(
+            Change(kind=Kind.DELETE_SERVICE_ACCOUNT, target=target, before={"annotations": found.annotations})
+        )
     else:
         changes.append(Change(kind=Kind.ANNOTATE, target=target, before={ROLE_ARN: found.annotations[ROLE_ARN]}))
         kept.append(f"service account {target}: towpath did not make it; only its annotation goes")

@@ -113,20 +113,30 @@ def load_manifest(path: Path) -> tuple[Wanted, ...]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ManifestError(f"cannot read the manifest: {error.strerror}", where=str(path), todo="give the path of a towpath.yaml with --manifest, or the flags instead") from None
+        raise ManifestError(
+            f"cannot read the manifest: {error.strerror}",
+            where=str(path),
+            todo="give the path of a towpath.yaml with --manifest, or the flags instead",
+        ) from None
     except UnicodeDecodeError:
         raise ManifestError("the manifest is not UTF-8 text", where=str(path), todo="save it as UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark is not None else str(path)
-        raise ManifestError(f"the manifest is not YAML: {getattr(error, 'problem', error)}", where=place, todo="correct the line") from None
+        raise ManifestError(
+            f"the manifest is not YAML: {getattr(error, 'problem', error)}", where=place, todo="correct the line"
+        ) from None
     return resolve(validated(value, source=str(path)), base=path.parent)
 
 
 def validated(value: object, *, source: str) -> Manifest:
     """Raises ManifestError with the field's path, and for an unknown field the nearest known one."""
     if not isinstance(value, Mapping):
-        raise ManifestError("the manifest is not an object with cluster, namespace and identities", where=source, todo="see docs/manifest.md for an example")
+        raise ManifestError(
+            "the manifest is not an object with cluster, namespace and identities",
+            where=source,
+            todo="see docs/manifest.md for an example",
+        )
     try:
         return Manifest.model_validate(value)
     except ValidationError as error:
@@ -136,10 +146,14 @@ def validated(value: object, *, source: str) -> Manifest:
         if first["type"] == "extra_forbidden":
             unknown = str(first["loc"][-1])
             near = difflib.get_close_matches(unknown, _fields(first["loc"][:-1]), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"the fields here are {', '.join(_fields(first['loc'][:-1]))}"
+            hint = (
+                f"did you mean {near[0]}?" if near else f"the fields here are {', '.join(_fields(first['loc'][:-1]))}"
+            )
             raise ManifestError(f"the field {unknown!r} is not known", where=where, todo=hint) from None
         message = "the field is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-        raise ManifestError(message[:1].lower() + message[1:], where=where, todo="correct it and run the same command again") from None
+        raise ManifestError(
+            message[:1].lower() + message[1:], where=where, todo="correct it and run the same command again"
+        ) from None
 
 
 def from_flags(
@@ -159,9 +173,17 @@ def from_flags(
     """One identity by flags, through the same checks as a file's."""
     missing = [flag for flag, value in (("--eks", eks or issuer), ("--region", region), ("--role", role)) if not value]
     if missing:
-        raise ManifestError(f"missing {' and '.join(missing)}", where="flags", todo="give --eks NAME --region REGION --namespace NAMESPACE --service-account NAME --role NAME, or --manifest towpath.yaml")
+        raise ManifestError(
+            f"missing {' and '.join(missing)}",
+            where="flags",
+            todo="give --eks NAME --region REGION --namespace NAMESPACE --service-account NAME --role NAME, or --manifest towpath.yaml",
+        )
     value: dict[str, Any] = {
-        "cluster": {"region": region, **({"eks": eks} if eks else {}), **({"issuer": issuer, "name": cluster} if issuer else {})},
+        "cluster": {
+            "region": region,
+            **({"eks": eks} if eks else {}),
+            **({"issuer": issuer, "name": cluster} if issuer else {}),
+        },
         "namespace": namespace,
         "identities": [
             {
@@ -182,9 +204,17 @@ def resolve(manifest: Manifest, *, base: Path) -> tuple[Wanted, ...]:
         where = f"identities[{index}]"
         for text, place in ((manifest.namespace, "namespace"), (identity.service_account, f"{where}.serviceAccount")):
             if not KUBERNETES_NAME.fullmatch(text) and not (identity.wildcard and re.fullmatch(r"[a-z0-9.*?-]+", text)):
-                raise ManifestError(f"{text!r} is not a Kubernetes name: lower-case letters, digits, '-' and '.', at most 253", where=place, todo="write the name as kubectl shows it")
+                raise ManifestError(
+                    f"{text!r} is not a Kubernetes name: lower-case letters, digits, '-' and '.', at most 253",
+                    where=place,
+                    todo="write the name as kubectl shows it",
+                )
         if identity.service_account in seen:
-            raise ManifestError(f"the service account {identity.service_account} has two identities", where=where, todo="give each service account one role")
+            raise ManifestError(
+                f"the service account {identity.service_account} has two identities",
+                where=where,
+                todo="give each service account one role",
+            )
         seen.add(identity.service_account)
         arns.check_role_name(identity.role.name, where=f"{where}.role.name")
         arns.check_path(identity.role.path, where=f"{where}.role.path")
@@ -206,7 +236,9 @@ def _wanted(manifest: Manifest, identity: Identity, where: str, base: Path) -> W
         arns.check_policy_name(name, where=place)
         quota.check_managed_policy(document, quota.Quotas(), name=name)
         if any(item.name == name for item in policies):
-            raise ManifestError(f"two permissions would make the policy {name}", where=place, todo="give the files different names")
+            raise ManifestError(
+                f"two permissions would make the policy {name}", where=place, todo="give the files different names"
+            )
         policies.append(WantedPolicy(name=name, document=document))
     boundary = identity.role.permissions_boundary
     return Wanted(
@@ -219,7 +251,9 @@ def _wanted(manifest: Manifest, identity: Identity, where: str, base: Path) -> W
         role_name=identity.role.name,
         role_path=identity.role.path,
         max_session=identity.role.max_session,
-        permissions_boundary=_policy_arn(boundary, partition, f"{where}.role.permissionsBoundary") if boundary else None,
+        permissions_boundary=_policy_arn(boundary, partition, f"{where}.role.permissionsBoundary")
+        if boundary
+        else None,
         policies=tuple(policies),
         policy_arns=tuple(dict.fromkeys(policy_arns)),
         wildcard=identity.wildcard,
@@ -235,7 +269,11 @@ def _document(permission: Permission, role: str, partition: str, base: Path, pla
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ManifestError(f"cannot read the policy file: {error.strerror}", where=f"{place}, {path}", todo="give the path of a JSON policy document") from None
+        raise ManifestError(
+            f"cannot read the policy file: {error.strerror}",
+            where=f"{place}, {path}",
+            todo="give the path of a JSON policy document",
+        ) from None
     document = parse_policy(text, kind=PolicyKind.IDENTITY, name=str(path))
     stem = re.sub(r"[^A-Za-z0-9_+=,.@-]+", "-", path.stem)
     return f"{role}-{stem}", dict(document.source)
@@ -244,9 +282,17 @@ def _document(permission: Permission, role: str, partition: str, base: Path, pla
 def _policy_arn(text: str, partition: str, place: str) -> str:
     found = arns.Arn.parse(text)
     if found.service != "iam" or found.resource_type != "policy":
-        raise ManifestError(f"{text} is not a managed policy's ARN", where=place, todo="copy it from `aws iam list-policies`: arn:PARTITION:iam::ACCOUNT:policy/NAME")
+        raise ManifestError(
+            f"{text} is not a managed policy's ARN",
+            where=place,
+            todo="copy it from `aws iam list-policies`: arn:PARTITION:iam::ACCOUNT:policy/NAME",
+        )
     if found.partition != partition:
-        raise ManifestError(f"{text} lies in the partition {found.partition}, the cluster's region in {partition}", where=place, todo=f"use the policy of the partition {partition}")
+        raise ManifestError(
+            f"{text} lies in the partition {found.partition}, the cluster's region in {partition}",
+            where=place,
+            todo=f"use the policy of the partition {partition}",
+        )
     return text
 
 
@@ -259,7 +305,13 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _fields(location: tuple[int | str, ...]) -> list[str]:
     """The fields known at a place in the manifest."""
-    models: dict[str, type[BaseModel]] = {"cluster": Cluster, "identities": Identity, "role": Role, "permissions": Permission, "s3": S3Permission}
+    models: dict[str, type[BaseModel]] = {
+        "cluster": Cluster,
+        "identities": Identity,
+        "role": Role,
+        "permissions": Permission,
+        "s3": S3Permission,
+    }
     names = [part for part in location if isinstance(part, str)]
     model = models.get(names[-1], Manifest) if names else Manifest
     return [field.alias or name for name, field in model.model_fields.items()]

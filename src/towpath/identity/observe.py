@@ -52,14 +52,23 @@ def observe(wanted: Wanted, world: World, *, discovery: bool = True) -> Chain:
         attached = pool.submit(_attached, aws, wanted.role_name)
         inline = pool.submit(_inline, aws, wanted.role_name)
         quotas = pool.submit(lambda: cast("dict[str, int]", aws.read("iam", "get_account_summary")["SummaryMap"]))
-        providers = pool.submit(lambda: [str(item["Arn"]) for item in aws.read("iam", "list_open_id_connect_providers")["OpenIDConnectProviderList"]])
+        providers = pool.submit(
+            lambda: [
+                str(item["Arn"])
+                for item in aws.read("iam", "list_open_id_connect_providers")["OpenIDConnectProviderList"]
+            ]
+        )
         accounts = pool.submit(_service_account, wanted, world)
         number = account.result()
         named = pool.submit(_named, aws, wanted, number)
 
         seen_issuer = part("issuer", issuer)
         arns_of_providers = part("provider", providers) or []
-        provider = part("provider", pool.submit(_provider, aws, wanted, number, seen_issuer, arns_of_providers)) if seen_issuer else None
+        provider = (
+            part("provider", pool.submit(_provider, aws, wanted, number, seen_issuer, arns_of_providers))
+            if seen_issuer
+            else None
+        )
         seen_role = part("role", role)
         seen_attached, seen_inline = part("permissions", attached), part("permissions", inline)
         policies = part("permissions", named) or ()
@@ -118,7 +127,9 @@ def _documents(url: str, source: str, world: World) -> ObservedIssuer:
     return ObservedIssuer(url=url, source=source, discovery=True, keys=kids)
 
 
-def _provider(aws: Aws, wanted: Wanted, account: str, issuer: ObservedIssuer, known: list[str]) -> ObservedProvider | None:
+def _provider(
+    aws: Aws, wanted: Wanted, account: str, issuer: ObservedIssuer, known: list[str]
+) -> ObservedProvider | None:
     arn = str(arns.provider_arn(partition=wanted.partition, account=account, issuer=issuer.url))
     if arn not in known:
         return None
@@ -153,7 +164,10 @@ def _attached(aws: Aws, role: str) -> tuple[ObservedPolicy, ...]:
         found = aws.pages("iam", "list_attached_role_policies", "AttachedPolicies", RoleName=role)
     except Missing:
         return ()
-    return tuple(_policy(aws, str(item["PolicyArn"])) or ObservedPolicy(arn=item["PolicyArn"], name=item["PolicyName"]) for item in found)
+    return tuple(
+        _policy(aws, str(item["PolicyArn"])) or ObservedPolicy(arn=item["PolicyArn"], name=item["PolicyName"])
+        for item in found
+    )
 
 
 def _inline(aws: Aws, role: str) -> tuple[WantedPolicy, ...]:
@@ -161,12 +175,21 @@ def _inline(aws: Aws, role: str) -> tuple[WantedPolicy, ...]:
         names = aws.pages("iam", "list_role_policies", "PolicyNames", RoleName=role)
     except Missing:
         return ()
-    return tuple(WantedPolicy(name=name, document=as_document(aws.read("iam", "get_role_policy", RoleName=role, PolicyName=name)["PolicyDocument"])) for name in names)
+    return tuple(
+        WantedPolicy(
+            name=name,
+            document=as_document(aws.read("iam", "get_role_policy", RoleName=role, PolicyName=name)["PolicyDocument"]),
+        )
+        for name in names
+    )
 
 
 def _named(aws: Aws, wanted: Wanted, account: str) -> tuple[ObservedPolicy, ...]:
     """The customer-managed policies that would be ours by name, attached or not."""
-    found = (_policy(aws, str(arns.policy_arn(partition=wanted.partition, account=account, name=policy.name))) for policy in wanted.policies)
+    found = (
+        _policy(aws, str(arns.policy_arn(partition=wanted.partition, account=account, name=policy.name)))
+        for policy in wanted.policies
+    )
     return tuple(policy for policy in found if policy is not None)
 
 
@@ -175,7 +198,9 @@ def _policy(aws: Aws, arn: str) -> ObservedPolicy | None:
         return ObservedPolicy(arn=arn, name=arn.rpartition("/")[2])
     try:
         policy = aws.read("iam", "get_policy", PolicyArn=arn)["Policy"]
-        version = aws.read("iam", "get_policy_version", PolicyArn=arn, VersionId=policy["DefaultVersionId"])["PolicyVersion"]
+        version = aws.read("iam", "get_policy_version", PolicyArn=arn, VersionId=policy["DefaultVersionId"])[
+            "PolicyVersion"
+        ]
     except Missing:
         return None
     return ObservedPolicy(
@@ -196,7 +221,5 @@ def _tags(found: dict[str, Any]) -> dict[str, str]:
 
 
 def as_document(value: Any) -> dict[str, Any]:
-    """botocore decodes policy documents of most operations; a text that is left is URL-encoded JSON (IAM API reference)."""
+    """Botocore decodes policy documents of most operations; a text that is left is URL-encoded JSON (IAM API reference)."""
     return cast("dict[str, Any]", json.loads(unquote(value)) if isinstance(value, str) else value)
-
-

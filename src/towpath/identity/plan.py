@@ -68,19 +68,45 @@ def plan(chain: Chain, *, remove_bootstrap_trust: bool = False) -> tuple[Change,
     """What `apply` would do, in its order. Raises UsageError over a quota, WorldError where a part could not be read."""
     for part in ("issuer", "provider", "role", "permissions", "service account"):
         if part in chain.unreadable:
-            raise WorldError(f"the {part} {chain.unreadable[part]}", where=chain.wanted.owner, todo="a plan made without it could be wrong: allow the call and run the same command again")
+            raise WorldError(
+                f"the {part} {chain.unreadable[part]}",
+                where=chain.wanted.owner,
+                todo="a plan made without it could be wrong: allow the call and run the same command again",
+            )
     if chain.issuer is None:
-        raise WorldError(f"the cluster {chain.wanted.cluster} has no OIDC issuer", where="eks:DescribeCluster", todo="IAM roles for service accounts need EKS 1.14 or later")
-    changes = [*_provider(chain), *_policies(chain), *_role(chain, remove_bootstrap_trust=remove_bootstrap_trust), *_service_account(chain)]
+        raise WorldError(
+            f"the cluster {chain.wanted.cluster} has no OIDC issuer",
+            where="eks:DescribeCluster",
+            todo="IAM roles for service accounts need EKS 1.14 or later",
+        )
+    changes = [
+        *_provider(chain),
+        *_policies(chain),
+        *_role(chain, remove_bootstrap_trust=remove_bootstrap_trust),
+        *_service_account(chain),
+    ]
     return tuple(sorted(changes, key=lambda change: STAGES[change.kind]))
 
 
 def _provider(chain: Chain) -> list[Change]:
     wanted, found = chain.wanted, chain.provider
     if found is None:
-        return [Change(kind=Kind.CREATE_PROVIDER, target=chain.provider_arn, after={"url": chain.issuer.url if chain.issuer else "", "clientIds": [wanted.audience]})]
+        return [
+            Change(
+                kind=Kind.CREATE_PROVIDER,
+                target=chain.provider_arn,
+                after={"url": chain.issuer.url if chain.issuer else "", "clientIds": [wanted.audience]},
+            )
+        ]
     if wanted.audience not in found.client_ids:
-        return [Change(kind=Kind.ADD_CLIENT_ID, target=found.arn, before=list(found.client_ids), after=[*found.client_ids, wanted.audience])]
+        return [
+            Change(
+                kind=Kind.ADD_CLIENT_ID,
+                target=found.arn,
+                before=list(found.client_ids),
+                after=[*found.client_ids, wanted.audience],
+            )
+        ]
     return []
 
 
@@ -126,10 +152,25 @@ def _role(chain: Chain, *, remove_bootstrap_trust: bool) -> list[Change]:
     if found is None:
         trust = build.policy([statement])
         quota.check_trust_policy(trust, chain.limits(), role=wanted.role_name)
-        after = {"path": wanted.role_path, "trust": trust, "maxSession": wanted.max_session, "permissionsBoundary": wanted.permissions_boundary}
-        return [Change(kind=Kind.CREATE_ROLE, target=chain.role_arn, after={key: value for key, value in after.items() if value is not None})]
+        after = {
+            "path": wanted.role_path,
+            "trust": trust,
+            "maxSession": wanted.max_session,
+            "permissionsBoundary": wanted.permissions_boundary,
+        }
+        return [
+            Change(
+                kind=Kind.CREATE_ROLE,
+                target=chain.role_arn,
+                after={key: value for key, value in after.items() if value is not None},
+            )
+        ]
     if wanted.role_path not in {"/", found.path}:
-        raise UsageError(f"the role {found.name} exists with the path {found.path}, and a role's path cannot be changed", where=found.arn, todo="leave the path out, or choose another name")
+        raise UsageError(
+            f"the role {found.name} exists with the path {found.path}, and a role's path cannot be changed",
+            where=found.arn,
+            todo="leave the path out, or choose another name",
+        )
     out: list[Change] = []
     trust = build.merge_statement(found.trust, statement)
     if remove_bootstrap_trust:
@@ -138,9 +179,23 @@ def _role(chain: Chain, *, remove_bootstrap_trust: bool) -> list[Change]:
         quota.check_trust_policy(trust, chain.limits(), role=found.name)
         out.append(Change(kind=Kind.UPDATE_TRUST, target=found.name, before=found.trust, after=trust))
     if wanted.max_session is not None and wanted.max_session != found.max_session:
-        out.append(Change(kind=Kind.UPDATE_ROLE, target=found.name, before={"maxSession": found.max_session}, after={"maxSession": wanted.max_session}))
+        out.append(
+            Change(
+                kind=Kind.UPDATE_ROLE,
+                target=found.name,
+                before={"maxSession": found.max_session},
+                after={"maxSession": wanted.max_session},
+            )
+        )
     if wanted.permissions_boundary is not None and wanted.permissions_boundary != found.boundary:
-        out.append(Change(kind=Kind.UPDATE_ROLE, target=found.name, before={"permissionsBoundary": found.boundary}, after={"permissionsBoundary": wanted.permissions_boundary}))
+        out.append(
+            Change(
+                kind=Kind.UPDATE_ROLE,
+                target=found.name,
+                before={"permissionsBoundary": found.boundary},
+                after={"permissionsBoundary": wanted.permissions_boundary},
+            )
+        )
     return out
 
 
@@ -163,4 +218,12 @@ def _service_account(chain: Chain) -> list[Change]:
     if value == chain.role_arn or wanted.wildcard:
         return []
     note = "" if found is not None else "the service account is created"
-    return [Change(kind=Kind.ANNOTATE, target=f"{wanted.namespace}/{wanted.service_account}", before={ROLE_ARN: value} if value else None, after={ROLE_ARN: chain.role_arn}, note=note)]
+    return [
+        Change(
+            kind=Kind.ANNOTATE,
+            target=f"{wanted.namespace}/{wanted.service_account}",
+            before={ROLE_ARN: value} if value else None,
+            after={ROLE_ARN: chain.role_arn},
+            note=note,
+        )
+    ]

@@ -31,21 +31,41 @@ def prove(chain: Chain, world: World, *, patient: bool = True) -> Chain:
     try:
         token = world.service_accounts().token(wanted.namespace, wanted.service_account, wanted.audience)
     except (MissingPermissionError, WorldError) as error:
-        return chain.model_copy(update={"unreadable": {**chain.unreadable, "exchange": f"no token: {error}", "access": "not tried: there is no token"}})
+        return chain.model_copy(
+            update={
+                "unreadable": {
+                    **chain.unreadable,
+                    "exchange": f"no token: {error}",
+                    "access": "not tried: there is no token",
+                }
+            }
+        )
     exchange, credentials = _exchange(chain, world, token, attempts=ATTEMPTS if patient else 1)
     if credentials is None:
-        return chain.model_copy(update={"exchange": exchange, "unreadable": {**chain.unreadable, "access": "not tried: the exchange failed"}})
+        return chain.model_copy(
+            update={
+                "exchange": exchange,
+                "unreadable": {**chain.unreadable, "access": "not tried: the exchange failed"},
+            }
+        )
     probes = tuple(_try(world, credentials, *probe) for probe in harmless(chain))
     return chain.model_copy(update={"exchange": exchange, "access": probes})
 
 
-def _exchange(chain: Chain, world: World, token: str, *, attempts: int) -> tuple[ObservedExchange, dict[str, str] | None]:
+def _exchange(
+    chain: Chain, world: World, token: str, *, attempts: int
+) -> tuple[ObservedExchange, dict[str, str] | None]:
     claims = _claims(token)
     client = world.aws.unsigned_sts()
     wait = FIRST_WAIT
     for attempt in range(attempts):
         try:
-            answer = client.assume_role_with_web_identity(RoleArn=chain.role_arn, RoleSessionName=SESSION_NAME, WebIdentityToken=token, DurationSeconds=SESSION_SECONDS)
+            answer = client.assume_role_with_web_identity(
+                RoleArn=chain.role_arn,
+                RoleSessionName=SESSION_NAME,
+                WebIdentityToken=token,
+                DurationSeconds=SESSION_SECONDS,
+            )
             credentials: dict[str, str] = answer["Credentials"]
             arn = str(world.aws.under("sts", credentials).get_caller_identity()["Arn"])
             return ObservedExchange(ok=True, arn=arn, **claims), credentials
@@ -85,7 +105,10 @@ def harmless(chain: Chain) -> list[tuple[str, str, str]]:
                 continue
             actions = {item.lower() for item in _listed(statement.get("Action"))}
             for bucket in _buckets(statement):
-                for action, names in (("s3:ListBucket", {"s3:listbucket", "s3:list*", "s3:*", "*"}), ("s3:GetBucketLocation", {"s3:getbucketlocation", "s3:get*", "s3:*", "*"})):
+                for action, names in (
+                    ("s3:ListBucket", {"s3:listbucket", "s3:list*", "s3:*", "*"}),
+                    ("s3:GetBucketLocation", {"s3:getbucketlocation", "s3:get*", "s3:*", "*"}),
+                ):
                     if actions & names:
                         out.setdefault((action, bucket), (action, bucket, _prefix(statement)))
     return list(out.values())
@@ -118,7 +141,13 @@ def _try(world: World, credentials: dict[str, str], action: str, bucket: str, pr
             s3.get_bucket_location(Bucket=bucket)
     except ClientError as error:
         detail: Mapping[str, Any] = error.response.get("Error", {})
-        return ObservedAccess(action=action, resource=resource, ok=False, code=str(detail.get("Code", "")), message=str(detail.get("Message", "")))
+        return ObservedAccess(
+            action=action,
+            resource=resource,
+            ok=False,
+            code=str(detail.get("Code", "")),
+            message=str(detail.get("Message", "")),
+        )
     except BotoCoreError as error:
         return ObservedAccess(action=action, resource=resource, ok=False, code=type(error).__name__, message=str(error))
     return ObservedAccess(action=action, resource=resource, ok=True)

@@ -35,7 +35,11 @@ class Record:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
-            raise WorldError(f"the record of what was attached cannot be read: {error}", where=str(self.path), todo="restore it, or remove it: then only what is tagged as towpath's is undone") from None
+            raise WorldError(
+                f"the record of what was attached cannot be read: {error}",
+                where=str(self.path),
+                todo="restore it, or remove it: then only what is tagged as towpath's is undone",
+            ) from None
         if found.get("identity") == key:
             self._content |= found
 
@@ -59,7 +63,9 @@ class Record:
 
     def detached(self, role: str, policy: str) -> None:
         with self._lock:
-            self._content["attached"] = [item for item in self._content["attached"] if item != {"role": role, "policy": policy}]
+            self._content["attached"] = [
+                item for item in self._content["attached"] if item != {"role": role, "policy": policy}
+            ]
             self._write()
 
     def removing(self, statements: list[dict[str, Any]]) -> None:
@@ -83,6 +89,10 @@ class Record:
                 json.dump(self._content, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, self.path)
+            Path(name).replace(self.path)
         except OSError as error:
-            raise WorldError(f"the record of what is attached cannot be written: {error.strerror}", where=str(self.path), todo="give a writable directory with --state") from None
+            raise WorldError(
+                f"the record of what is attached cannot be written: {error.strerror}",
+                where=str(self.path),
+                todo="give a writable directory with --state",
+            ) from None

@@ -17,7 +17,9 @@ from towpath.chain.observed import Chain
 from towpath.identity.plan import Change, Kind
 
 MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
-REMOVING: Final = frozenset({Kind.DETACH_POLICY, Kind.DELETE_POLICY, Kind.DELETE_PROVIDER, Kind.DELETE_ROLE, Kind.DELETE_SERVICE_ACCOUNT})
+REMOVING: Final = frozenset(
+    {Kind.DETACH_POLICY, Kind.DELETE_POLICY, Kind.DELETE_PROVIDER, Kind.DELETE_ROLE, Kind.DELETE_SERVICE_ACCOUNT}
+)
 WIDTH: Final = 120
 
 
@@ -31,8 +33,18 @@ def changes(found: Sequence[Change], chain: Chain, *, nothing: str = "nothing to
     if not found:
         out.print(f"  {nothing}", style="green")
     for change in found:
-        sign, style = ("-", "red") if change.kind in REMOVING else ("~", "yellow") if change.before is not None else ("+", "green")
-        line = Text(f"  {sign} {change.kind} ", style=style).append(change.target, style="bold").append(f"  ({change.note})" if change.note else "", style="dim")
+        sign, style = (
+            ("-", "red")
+            if change.kind in REMOVING
+            else ("~", "yellow")
+            if change.before is not None
+            else ("+", "green")
+        )
+        line = (
+            Text(f"  {sign} {change.kind} ", style=style)
+            .append(change.target, style="bold")
+            .append(f"  ({change.note})" if change.note else "", style="dim")
+        )
         out.print(line)
         for text, colour in difference(change):
             out.print(Text(f"      {text}", style=colour))
@@ -77,7 +89,12 @@ def links(states: Sequence[LinkState], chain: Chain) -> None:
     warnings = len(findings) - errors
     if findings:
         out.print()
-        out.print(Text(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}", style="bold red" if errors else "bold yellow"))
+        out.print(
+            Text(
+                f"{_count(errors, 'error')}, {_count(warnings, 'warning')}",
+                style="bold red" if errors else "bold yellow",
+            )
+        )
 
 
 def chain_table(states: Sequence[LinkState]) -> Table:
@@ -87,13 +104,21 @@ def chain_table(states: Sequence[LinkState]) -> Table:
     table.add_column(overflow="fold")
     for state in states:
         mark, style = MARKS[state.ok]
-        table.add_row(Text(f"  {mark}", style=style), Text(str(state.link), style="bold" if state.ok is False else ""), Text(state.evidence, style="" if state.ok is False else "dim"))
+        table.add_row(
+            Text(f"  {mark}", style=style),
+            Text(str(state.link), style="bold" if state.ok is False else ""),
+            Text(state.evidence, style="" if state.ok is False else "dim"),
+        )
     return table
 
 
 def one_finding(finding: Finding) -> Padding:
     style = "red" if finding.severity is Severity.ERROR else "yellow"
-    text = Text(f"{finding.severity} ", style=f"bold {style}").append(f"{finding.link}: ", style="bold").append(finding.message, style="default")
+    text = (
+        Text(f"{finding.severity} ", style=f"bold {style}")
+        .append(f"{finding.link}: ", style="bold")
+        .append(finding.message, style="default")
+    )
     text.append("\n  seen:    ", style="bold").append(finding.evidence, style="dim")
     if finding.fix.towpath:
         text.append("\n  towpath: ", style="bold").append(finding.fix.towpath, style="cyan")

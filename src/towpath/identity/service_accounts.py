@@ -56,24 +56,40 @@ class SandboxServiceAccounts:
         self._ask("DELETE", self._path(namespace, name), absent=True)
 
     def token(self, namespace: str, name: str, audience: str) -> str:
-        body = {"cluster": self._cluster, "namespace": namespace, "serviceAccount": name, "audiences": [audience], "expiresIn": TOKEN_SECONDS}
+        body = {
+            "cluster": self._cluster,
+            "namespace": namespace,
+            "serviceAccount": name,
+            "audiences": [audience],
+            "expiresIn": TOKEN_SECONDS,
+        }
         answer = self._ask("POST", "/token", body)
         return str(answer["token"]) if answer is not None else ""
 
     def _path(self, namespace: str, name: str) -> str:
         return f"/clusters/{self._cluster}/namespaces/{namespace}/serviceaccounts/{name}"
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, absent: bool = False) -> dict[str, Any] | None:
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, absent: bool = False
+    ) -> dict[str, Any] | None:
         import httpx2
 
         try:
             answer = self._http.request(method, self._url + path, json=body)
         except httpx2.HTTPError as error:
-            raise WorldError(f"the sandbox does not answer: {error}", where=self._url, todo="run this under `towpath sandbox run -- …`") from None
+            raise WorldError(
+                f"the sandbox does not answer: {error}",
+                where=self._url,
+                todo="run this under `towpath sandbox run -- …`",
+            ) from None
         if answer.status_code == 404 and absent:
             return None
         if answer.status_code >= 300:
-            raise WorldError(str(answer.json().get("error", answer.status_code)), where=self._url + path, todo="check the cluster's name")
+            raise WorldError(
+                str(answer.json().get("error", answer.status_code)),
+                where=self._url + path,
+                todo="check the cluster's name",
+            )
         return answer.json()
 
 
@@ -87,7 +103,7 @@ class KubernetesServiceAccounts:
         from lightkube.core.exceptions import ConfigError
 
         try:
-            config = KubeConfig.from_file(str(kubeconfig), current_context=context) if kubeconfig else KubeConfig.from_env()
+            config = KubeConfig.from_file(str(kubeconfig)) if kubeconfig else KubeConfig.from_env()
             self._client: Any = Client(config=config.get(context_name=context), field_manager=FIELD_MANAGER)
         except (ConfigError, OSError, KeyError) as error:
             raise WorldError(
@@ -119,8 +135,16 @@ class KubernetesServiceAccounts:
         wanted = {key: value for key, value in annotations.items() if value is not None}
         exists = self.get(namespace, name) is not None
         labels = None if exists else {MANAGED_BY: FIELD_MANAGER}
-        if not exists and self._call("get", namespace, lambda: self._client.get(Namespace, namespace), kind="namespaces") is None:
-            self._call("patch", namespace, lambda: self._client.apply(Namespace(metadata=ObjectMeta(name=namespace))), kind="namespaces")
+        if (
+            not exists
+            and self._call("get", namespace, lambda: self._client.get(Namespace, namespace), kind="namespaces") is None
+        ):
+            self._call(
+                "patch",
+                namespace,
+                lambda: self._client.apply(Namespace(metadata=ObjectMeta(name=namespace))),
+                kind="namespaces",
+            )
         account = ServiceAccount(metadata=ObjectMeta(name=name, namespace=namespace, annotations=wanted, labels=labels))
         # Applying without an annotation that we own removes it; one that somebody else owns too stays theirs.
         self._call("patch", name, lambda: self._client.apply(account, force=True))
@@ -135,9 +159,18 @@ class KubernetesServiceAccounts:
         from lightkube.resources.core_v1 import ServiceAccountToken
 
         request = ServiceAccountToken(spec=TokenRequestSpec(audiences=[audience], expirationSeconds=TOKEN_SECONDS))
-        answer: Any = self._call("create", name, lambda: self._client.create(request, name, namespace=namespace), kind="serviceaccounts/token")
+        answer: Any = self._call(
+            "create",
+            name,
+            lambda: self._client.create(request, name, namespace=namespace),
+            kind="serviceaccounts/token",
+        )
         if answer is None:
-            raise WorldError(f'serviceaccounts "{name}" not found in namespace {namespace}', where="TokenRequest", todo="create it: towpath identity apply")
+            raise WorldError(
+                f'serviceaccounts "{name}" not found in namespace {namespace}',
+                where="TokenRequest",
+                todo="create it: towpath identity apply",
+            )
         return str(answer.status.token)
 
     def _call(self, verb: str, name: str, call: Any, *, kind: str = "serviceaccounts") -> Any:
@@ -150,13 +183,27 @@ class KubernetesServiceAccounts:
             if error.status.code == 404:
                 return None
             if error.status.code in {401, 403}:
-                raise MissingPermissionError(f"{verb} {kind}", where=f"{kind}/{name}", detail=str(error.status.message)) from None
-            raise WorldError(f"Kubernetes says: {error.status.message}", where=f"{verb} {kind}/{name}", todo="see the message") from None
+                raise MissingPermissionError(
+                    f"{verb} {kind}", where=f"{kind}/{name}", detail=str(error.status.message)
+                ) from None
+            raise WorldError(
+                f"Kubernetes says: {error.status.message}", where=f"{verb} {kind}/{name}", todo="see the message"
+            ) from None
         except httpx2.HTTPError as error:
-            raise WorldError(f"the cluster cannot be reached: {error}", where=f"{verb} {kind}/{name}", todo="check the kubeconfig's server and your network") from None
+            raise WorldError(
+                f"the cluster cannot be reached: {error}",
+                where=f"{verb} {kind}/{name}",
+                todo="check the kubeconfig's server and your network",
+            ) from None
 
 
-def select(cluster: str, *, kubeconfig: Path | None = None, context: str | None = None, environ: Mapping[str, str] | None = None) -> ServiceAccounts:
+def select(
+    cluster: str,
+    *,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> ServiceAccounts:
     """The sandbox's registry inside `towpath sandbox run` (unless a kubeconfig is named), else Kubernetes."""
     found = os.environ if environ is None else environ
     url, secret = found.get("TOWPATH_SANDBOX_URL"), found.get("TOWPATH_SANDBOX_SECRET")
@@ -174,5 +221,3 @@ def _observed(metadata: Mapping[str, Any], backend: str) -> ObservedServiceAccou
         annotations=dict(metadata.get("annotations") or {}),
         labels=dict(metadata.get("labels") or {}),
     )
-
-

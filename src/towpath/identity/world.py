@@ -21,7 +21,13 @@ class World:
     environ: Mapping[str, str]
 
 
-def open_world(wanted: Wanted, *, kubeconfig: Path | None = None, context: str | None = None, environ: Mapping[str, str] | None = None) -> World:
+def open_world(
+    wanted: Wanted,
+    *,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> World:
     found = os.environ if environ is None else environ
     opened: list[ServiceAccounts] = []
 

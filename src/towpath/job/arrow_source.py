@@ -19,6 +19,10 @@ from towpath.errors import WorldError
 BACKEND: Final = "adbc"
 BATCH_ROWS: Final = 65_536  # rows handed on at once; a few MiB of a table of common width
 
+# pyarrow ships no types.
+Table = Any
+DataType = Any
+
 Progress = Callable[[str, int], None]  # table, rows so far
 _progress: list[Progress] = []
 
@@ -30,7 +34,7 @@ class SourceError(WorldError):
 class AdbcTableLoader(BaseTableLoader):
     """dlt gives the reflected table; we give Arrow."""
 
-    def load_rows(self, backend_kwargs: dict[str, Any] | None = None) -> Iterator[pa.Table]:
+    def load_rows(self, backend_kwargs: dict[str, Any] | None = None) -> Iterator[Table]:
         rows = 0
         read = _sqlite if self.engine.dialect.name == "sqlite" else _postgres
         try:
@@ -40,7 +44,11 @@ class AdbcTableLoader(BaseTableLoader):
                 for report in _progress:
                     report(self.table.name, rows)
         except pa.ArrowException as error:
-            raise SourceError(f"a value does not fit its column: {error}", where=f"table {self.table.name}, after {rows} rows", todo="correct the value, or declare the column with the type it holds") from None
+            raise SourceError(
+                f"a value does not fit its column: {error}",
+                where=f"table {self.table.name}, after {rows} rows",
+                todo="correct the value, or declare the column with the type it holds",
+            ) from None
 
 
 def register(progress: Progress | None) -> None:
@@ -49,7 +57,7 @@ def register(progress: Progress | None) -> None:
     register_table_loader_backend(BACKEND, AdbcTableLoader)
 
 
-def _sqlite(engine: sa.Engine, table: sa.Table) -> Iterator[pa.Table]:
+def _sqlite(engine: sa.Engine, table: sa.Table) -> Iterator[Table]:
     """SQLite types values, not columns, and the driver guesses from the first rows: so look first, cast, and lead with a typed row."""
     import adbc_driver_sqlite.dbapi as sqlite
 
@@ -86,19 +94,25 @@ _SQLITE: Final = {
 
 def _sqlite_kinds(cursor: Any, source: str, columns: list[str]) -> list[str]:
     """What each column really holds. Integers beside reals are reals; text beside anything is text; a column of NULLs is text."""
-    counts = ", ".join(f"TOTAL(typeof({column}) = '{kind}')" for column in columns for kind in ("integer", "real", "text", "blob"))
+    counts = ", ".join(
+        f"TOTAL(typeof({column}) = '{kind}')" for column in columns for kind in ("integer", "real", "text", "blob")
+    )
     cursor.execute(f"SELECT {counts} FROM {source}")  # noqa: S608 - names quoted by the dialect
     row = cursor.fetchone()
     out: list[str] = []
     for index, column in enumerate(columns):
         integers, reals, texts, blobs = (value > 0 for value in row[4 * index : 4 * index + 4])
         if blobs and (integers or reals or texts):
-            raise SourceError("the column holds blobs beside other values, and no one type carries both", where=f"table {source}, column {column}", todo="make the column's values of one kind")
+            raise SourceError(
+                "the column holds blobs beside other values, and no one type carries both",
+                where=f"table {source}, column {column}",
+                todo="make the column's values of one kind",
+            )
         out.append("blob" if blobs else "text" if texts or not (integers or reals) else "real" if reals else "integer")
     return out
 
 
-def _postgres(engine: sa.Engine, table: sa.Table) -> Iterator[pa.Table]:
+def _postgres(engine: sa.Engine, table: sa.Table) -> Iterator[Table]:
     """Postgres through binary COPY; what Arrow has no type for is read as text, a NUMERIC with a precision as that decimal."""
     import adbc_driver_postgresql.dbapi as postgresql
 
@@ -106,7 +120,11 @@ def _postgres(engine: sa.Engine, table: sa.Table) -> Iterator[pa.Table]:
     select, casts = [], {}
     for column in table.columns:
         text, decimal = _postgres_type(column.type)
-        select.append(f"{prepare.quote(column.name)}::text" + f" AS {prepare.quote(column.name)}" if text else prepare.quote(column.name))
+        select.append(
+            f"{prepare.quote(column.name)}::text" + f" AS {prepare.quote(column.name)}"
+            if text
+            else prepare.quote(column.name)
+        )
         if decimal is not None:
             casts[column.name] = decimal
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -126,7 +144,7 @@ _NATIVE: Final = (sa.Boolean, sa.Integer, sa.Float, sa.Date, sa.DateTime, sa.Tim
 LARGEST_DECIMAL: Final = 38  # digits of Arrow's decimal128
 
 
-def _postgres_type(kind: sa.types.TypeEngine[Any]) -> tuple[bool, pa.DataType | None]:
+def _postgres_type(kind: sa.types.TypeEngine[Any]) -> tuple[bool, DataType | None]:
     """(read as text, decimal to cast it to). Interval, UUID, JSON, arrays and everything unknown are text on purpose."""
     if isinstance(kind, sa.Numeric) and not isinstance(kind, sa.Float):
         if kind.precision is not None and kind.precision <= LARGEST_DECIMAL and (kind.scale or 0) >= 0:
@@ -137,7 +155,7 @@ def _postgres_type(kind: sa.types.TypeEngine[Any]) -> tuple[bool, pa.DataType | 
     return not isinstance(kind, _NATIVE), None
 
 
-def _cast(table: pa.Table, casts: dict[str, pa.DataType]) -> pa.Table:
+def _cast(table: Table, casts: dict[str, DataType]) -> Table:
     for name, kind in casts.items():
         index = table.schema.get_field_index(name)
         table = table.set_column(index, pa.field(name, kind), table.column(index).cast(kind))

@@ -20,7 +20,13 @@ from towpath.iam import arn as arns
 from towpath.iam import partition as partitions
 from towpath.job.attempt import AttemptSpec
 
-REQUIRED: Final = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_REGION", "AWS_STS_REGIONAL_ENDPOINTS", "AWS_EC2_METADATA_DISABLED")
+REQUIRED: Final = (
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_REGION",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_EC2_METADATA_DISABLED",
+)
 EMPTY_FILES: Final = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 STATIC_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 GUARDED: Final = ("AWS_", "TOWPATH_SANDBOX_", "BOTO_")
@@ -30,7 +36,9 @@ class GuardRefusal(WorldError):
     """The job is not who it should be, or could be somebody else; `finding` is what doctor would say."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.message, where=f"guard, link {finding.link}", todo=finding.fix.towpath or finding.fix.command)
+        super().__init__(
+            finding.message, where=f"guard, link {finding.link}", todo=finding.fix.towpath or finding.fix.command
+        )
         self.finding = finding
 
 
@@ -50,7 +58,12 @@ def check_environment(spec: AttemptSpec, environ: Mapping[str, str]) -> Finding 
         if not name.startswith(GUARDED):
             continue
         if name in STATIC_KEYS:
-            return _refuse("guard.static-key", f"{name} is set: a static key comes before web identity, and would be used instead", name, 34)
+            return _refuse(
+                "guard.static-key",
+                f"{name} is set: a static key comes before web identity, and would be used instead",
+                name,
+                34,
+            )
         if operator.get(name) is not None:
             if environ[name] != operator[name]:
                 return _refuse("guard.endpoint", f"{name} differs from what the operator set", name, 55)
@@ -59,17 +72,48 @@ def check_environment(spec: AttemptSpec, environ: Mapping[str, str]) -> Finding 
     for name in (*REQUIRED, *EMPTY_FILES):
         if not environ.get(name):
             row = 54 if name == "AWS_REGION" else 26
-            return _finding("guard.missing", f"{name} is not set", f"environment without {name}", "launch the job through the agent, which sets it", LinkName.INJECTION, row)
-    expected = {"AWS_ROLE_ARN": spec.role_arn, "AWS_REGION": spec.region, "AWS_STS_REGIONAL_ENDPOINTS": "regional", "AWS_EC2_METADATA_DISABLED": "true"}
+            return _finding(
+                "guard.missing",
+                f"{name} is not set",
+                f"environment without {name}",
+                "launch the job through the agent, which sets it",
+                LinkName.INJECTION,
+                row,
+            )
+    expected = {
+        "AWS_ROLE_ARN": spec.role_arn,
+        "AWS_REGION": spec.region,
+        "AWS_STS_REGIONAL_ENDPOINTS": "regional",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
     for name, value in expected.items():
         if environ[name] != value:
-            return _finding("guard.value", f"{name} is not {value}", f"{name}={environ[name][:200]}", f"set {name}={value}", LinkName.INJECTION, 32)
+            return _finding(
+                "guard.value",
+                f"{name} is not {value}",
+                f"{name}={environ[name][:200]}",
+                f"set {name}={value}",
+                LinkName.INJECTION,
+                32,
+            )
     for name in EMPTY_FILES:
         try:
             if Path(environ[name]).stat().st_size:
-                return _refuse("guard.profile", f"{name} names a file that is not empty: a profile in it could win over web identity", name, 34)
+                return _refuse(
+                    "guard.profile",
+                    f"{name} names a file that is not empty: a profile in it could win over web identity",
+                    name,
+                    34,
+                )
         except OSError:
-            return _finding("guard.profile", f"{name} names a file that cannot be read", environ[name][:200], "point it at an empty file", LinkName.INJECTION, 34)
+            return _finding(
+                "guard.profile",
+                f"{name} names a file that cannot be read",
+                environ[name][:200],
+                "point it at an empty file",
+                LinkName.INJECTION,
+                34,
+            )
     return None
 
 
@@ -80,21 +124,56 @@ def check_token(spec: AttemptSpec, environ: Mapping[str, str], *, now: float | N
     try:
         token = Path(path).read_text(encoding="ascii").strip()
     except PermissionError:
-        return _finding("guard.token-permission", "the token file cannot be read by this user", path, "set fsGroup in the pod's securityContext", LinkName.INJECTION, 30)
+        return _finding(
+            "guard.token-permission",
+            "the token file cannot be read by this user",
+            path,
+            "set fsGroup in the pod's securityContext",
+            LinkName.INJECTION,
+            30,
+        )
     except (OSError, UnicodeDecodeError):
-        return _finding("guard.token-file", "there is no token in the token file", path, "mount the projected service account token there; recreate the pod", LinkName.INJECTION, 26)
+        return _finding(
+            "guard.token-file",
+            "there is no token in the token file",
+            path,
+            "mount the projected service account token there; recreate the pod",
+            LinkName.INJECTION,
+            26,
+        )
     try:
         payload: Any = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
         audience = payload.get("aud")
         subject, expires = payload["sub"], float(payload["exp"])
     except (ValueError, IndexError, KeyError, TypeError, AttributeError):
-        return _finding("guard.token-format", "the token file does not hold a JSON web token", path, "recreate the pod, so that the kubelet writes a fresh one", LinkName.INJECTION, 12)
+        return _finding(
+            "guard.token-format",
+            "the token file does not hold a JSON web token",
+            path,
+            "recreate the pod, so that the kubelet writes a fresh one",
+            LinkName.INJECTION,
+            12,
+        )
     wanted = partitions.of_region(spec.region).sts_audience
     audiences = [audience] if isinstance(audience, str) else list(audience or ())
     if wanted not in audiences:
-        return _finding("guard.token-audience", f"the token is for {', '.join(map(str, audiences)) or 'nobody'}, not for {wanted}", f"sub {subject}", f"project the token with audience {wanted}", LinkName.INJECTION, 6)
+        return _finding(
+            "guard.token-audience",
+            f"the token is for {', '.join(map(str, audiences)) or 'nobody'}, not for {wanted}",
+            f"sub {subject}",
+            f"project the token with audience {wanted}",
+            LinkName.INJECTION,
+            6,
+        )
     if expires <= moment:
-        return _finding("guard.token-expired", f"the token expired {moment - expires:.0f} s ago", f"sub {subject}", "read the file again for each exchange; if it stays old, recreate the pod", LinkName.INJECTION, 13)
+        return _finding(
+            "guard.token-expired",
+            f"the token expired {moment - expires:.0f} s ago",
+            f"sub {subject}",
+            "read the file again for each exchange; if it stays old, recreate the pod",
+            LinkName.INJECTION,
+            13,
+        )
     return None
 
 
@@ -105,18 +184,54 @@ def check_identity(spec: AttemptSpec) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     session: Any = botocore.session.Session()
-    client = session.create_client("sts", region_name=spec.region, config=Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=10))
+    client = session.create_client(
+        "sts",
+        region_name=spec.region,
+        config=Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=10),
+    )
     try:
         arn = str(client.get_caller_identity()["Arn"])
     except ClientError as error:
         detail: Mapping[str, Any] = error.response.get("Error", {})
         code, message = str(detail.get("Code", "")), str(detail.get("Message", ""))
-        row = {"InvalidIdentityToken": 1, "ExpiredTokenException": 13, "IDPCommunicationError": 8, "ValidationError": 15}.get(code, 16)
-        raise GuardRefusal(_finding("guard.exchange", f"AWS refused the exchange: {code}: {message}", f"role {spec.role_arn}", "towpath identity doctor names the broken link", LinkName.EXCHANGE, row)) from None
+        row = {
+            "InvalidIdentityToken": 1,
+            "ExpiredTokenException": 13,
+            "IDPCommunicationError": 8,
+            "ValidationError": 15,
+        }.get(code, 16)
+        raise GuardRefusal(
+            _finding(
+                "guard.exchange",
+                f"AWS refused the exchange: {code}: {message}",
+                f"role {spec.role_arn}",
+                "towpath identity doctor names the broken link",
+                LinkName.EXCHANGE,
+                row,
+            )
+        ) from None
     except BotoCoreError as error:
-        raise GuardRefusal(_finding("guard.sts", f"STS cannot be reached: {error}", f"region {spec.region}", "open the regional STS endpoint to the pod (a VPC endpoint in a private network)", LinkName.EXCHANGE, 36)) from None
+        raise GuardRefusal(
+            _finding(
+                "guard.sts",
+                f"STS cannot be reached: {error}",
+                f"region {spec.region}",
+                "open the regional STS endpoint to the pod (a VPC endpoint in a private network)",
+                LinkName.EXCHANGE,
+                36,
+            )
+        ) from None
     if not same_role(arn, spec.role_arn):
-        raise GuardRefusal(_finding("guard.identity", f"this job runs as {arn}, not under {spec.role_arn}", arn, "find what provides other credentials: towpath identity doctor", LinkName.EXCHANGE, 34))
+        raise GuardRefusal(
+            _finding(
+                "guard.identity",
+                f"this job runs as {arn}, not under {spec.role_arn}",
+                arn,
+                "find what provides other credentials: towpath identity doctor",
+                LinkName.EXCHANGE,
+                34,
+            )
+        )
     return arn
 
 
@@ -137,8 +252,23 @@ def same_role(session_arn: str, role_arn: str) -> bool:
 
 
 def _refuse(code: str, message: str, name: str, row: int) -> Finding:
-    return _finding(code, message, f"environment variable {name} (its value is not shown)", f"remove {name} from the job's environment, image and envFrom", LinkName.INJECTION, row)
+    return _finding(
+        code,
+        message,
+        f"environment variable {name} (its value is not shown)",
+        f"remove {name} from the job's environment, image and envFrom",
+        LinkName.INJECTION,
+        row,
+    )
 
 
 def _finding(code: str, message: str, evidence: str, command: str, link: LinkName, row: int) -> Finding:
-    return Finding(code=code, link=link, severity=Severity.ERROR, message=message, evidence=evidence, fix=Fix(command=command), row=row)
+    return Finding(
+        code=code,
+        link=link,
+        severity=Severity.ERROR,
+        message=message,
+        evidence=evidence,
+        fix=Fix(command=command),
+        row=row,
+    )

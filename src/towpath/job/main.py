@@ -33,7 +33,9 @@ class Stopped(BaseException):
 def main() -> int:
     """0 only with a result of success written."""
     started = time.monotonic()
-    logging.disable(logging.ERROR)  # libraries' own lines; what matters is said here, and nothing of a URL or token can slip out
+    logging.disable(
+        logging.ERROR
+    )  # libraries' own lines; what matters is said here, and nothing of a URL or token can slip out
     signal.signal(signal.SIGTERM, _stop)
     where = Path(os.environ.get(RESULT, TERMINATION_LOG))
     try:
@@ -48,19 +50,30 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="towpath-") as directory:
             from towpath.job.move import move
 
-            moved = move(spec, directory=Path(directory), progress=lambda table, rows: say("progress", table=table, rows=rows))
+            moved = move(
+                spec, directory=Path(directory), progress=lambda table, rows: say("progress", table=table, rows=rows)
+            )
     except TowpathError as error:
         return _end(_result(spec, "failed", started, role, error=_failure(error)), where)
     except (Stopped, KeyboardInterrupt):
-        stopped = Failure(code="stopped", what="the attempt was told to stop", todo="nothing: another attempt is made when one is due")
+        stopped = Failure(
+            code="stopped", what="the attempt was told to stop", todo="nothing: another attempt is made when one is due"
+        )
         return _end(_result(spec, "stopped", started, role, error=stopped), where)
     except Exception as error:
-        unexpected = Failure(code="unexpected", what=f"{type(error).__name__}: {str(error)[:400]}", where="towpath.job", todo="please report this with the log")
+        unexpected = Failure(
+            code="unexpected",
+            what=f"{type(error).__name__}: {str(error)[:400]}",
+            where="towpath.job",
+            todo="please report this with the log",
+        )
         return _end(_result(spec, "failed", started, role, error=unexpected), where)
     line = results.detail_line(list(moved.tables))
     print(line, file=sys.stderr, flush=True)
     total = sum(item.rows for item in moved.tables)
-    done = _result(spec, "succeeded", started, role).model_copy(update={"rows": total, "bytes": moved.bytes, "tables": len(moved.tables), "digest": results.digest(line)})
+    done = _result(spec, "succeeded", started, role).model_copy(
+        update={"rows": total, "bytes": moved.bytes, "tables": len(moved.tables), "digest": results.digest(line)}
+    )
     return _end(done, where)
 
 
@@ -74,14 +87,31 @@ def _read_spec() -> AttemptSpec:
     try:
         return AttemptSpec.model_validate_json(Path(path).read_bytes())
     except OSError as error:
-        raise UsageError(f"the attempt cannot be read: {error.strerror}", where=f"{SPEC}={path}", todo="launch the job through the agent") from None
+        raise UsageError(
+            f"the attempt cannot be read: {error.strerror}",
+            where=f"{SPEC}={path}",
+            todo="launch the job through the agent",
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"the attempt is not valid: {first['msg']}", where=".".join(map(str, first["loc"])), todo="launch it by an agent of the same version") from None
+        raise UsageError(
+            f"the attempt is not valid: {first['msg']}",
+            where=".".join(map(str, first["loc"])),
+            todo="launch it by an agent of the same version",
+        ) from None
 
 
 def _result(spec: AttemptSpec, status: str, started: float, role: str, *, error: Failure | None = None) -> Result:
-    return Result.model_validate({"status": status, "sync": spec.sync, "attempt": spec.attempt, "seconds": round(time.monotonic() - started, 3), "role": role, "error": error})
+    return Result.model_validate(
+        {
+            "status": status,
+            "sync": spec.sync,
+            "attempt": spec.attempt,
+            "seconds": round(time.monotonic() - started, 3),
+            "role": role,
+            "error": error,
+        }
+    )
 
 
 def _failure(error: TowpathError) -> Failure:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from towpath.errors import UsageError, WorldError
 from towpath.job.arrow_source import BACKEND, Progress, SourceError, register
@@ -30,7 +30,9 @@ class Moved:
     bytes: int
 
 
-def move(spec: AttemptSpec, *, directory: Path, environ: Mapping[str, str] | None = None, progress: Progress | None = None) -> Moved:
+def move(
+    spec: AttemptSpec, *, directory: Path, environ: Mapping[str, str] | None = None, progress: Progress | None = None
+) -> Moved:
     """Run the sync in `directory`. Raises UsageError for a mode there is not yet, SourceError or MoveError for what went wrong."""
     found = os.environ if environ is None else environ
     pipeline = spec.pipeline
@@ -42,10 +44,10 @@ def move(spec: AttemptSpec, *, directory: Path, environ: Mapping[str, str] | Non
         )
     _configure(directory)
     import dlt
-    import sqlalchemy as sa
     from dlt.common.configuration.specs import AwsCredentials
     from dlt.common.exceptions import DltException
     from dlt.sources.sql_database import sql_database
+    from sqlalchemy.exc import SQLAlchemyError
 
     counts: dict[str, int] = {}
 
@@ -60,26 +62,47 @@ def move(spec: AttemptSpec, *, directory: Path, environ: Mapping[str, str] | Non
         names = _tables(spec, engine)
         s3 = pipeline.destination.s3
         credentials = AwsCredentials(region_name=spec.region, endpoint_url=spec.endpoint_url)
-        destination = dlt.destinations.filesystem(bucket_url=f"s3://{s3.bucket}/{s3.prefix}".rstrip("/"), credentials=credentials, layout=LAYOUT)
-        run: Any = dlt.pipeline(pipeline_name="sync", dataset_name=pipeline.name.replace("-", "_"), destination=destination, pipelines_dir=str(directory))
-        source: Any = sql_database(engine, table_names=names, backend=BACKEND, reflection_level="minimal", chunk_size=65_536)
+        destination = dlt.destinations.filesystem(
+            bucket_url=f"s3://{s3.bucket}/{s3.prefix}".rstrip("/"), credentials=credentials, layout=LAYOUT
+        )
+        run: Any = dlt.pipeline(
+            pipeline_name="sync",
+            dataset_name=pipeline.name.replace("-", "_"),
+            destination=destination,
+            pipelines_dir=str(directory),
+        )
+        source: Any = sql_database(
+            engine, table_names=names, backend=cast("Any", BACKEND), reflection_level="minimal", chunk_size=65_536
+        )
         load = run.run(source, write_disposition="replace", loader_file_format="parquet")
         load.raise_on_failed_jobs()
     except DltException as error:
         raise _failed(error, pipeline.name) from None
-    except sa.exc.SQLAlchemyError as error:
-        raise SourceError(f"the source cannot be read: {_plain(error)}", where=f"pipeline {pipeline.name}", todo="check the source's path or URL, its tables and the grants") from None
+    except SQLAlchemyError as error:
+        raise SourceError(
+            f"the source cannot be read: {_plain(error)}",
+            where=f"pipeline {pipeline.name}",
+            todo="check the source's path or URL, its tables and the grants",
+        ) from None
     finally:
         engine.dispose()
-    written = {str(name): int(rows) for name, rows in run.last_trace.last_normalize_info.row_counts.items() if not str(name).startswith("_dlt")}
+    written = {
+        str(name): int(rows)
+        for name, rows in run.last_trace.last_normalize_info.row_counts.items()
+        if not str(name).startswith("_dlt")
+    }
     if sum(written.values()) != sum(counts.values()):
-        raise MoveError(f"{sum(counts.values())} rows were read and {sum(written.values())} written", where=f"pipeline {pipeline.name}", todo="run the sync again; if it stays so, please report it with the log")
+        raise MoveError(
+            f"{sum(counts.values())} rows were read and {sum(written.values())} written",
+            where=f"pipeline {pipeline.name}",
+            todo="run the sync again; if it stays so, please report it with the log",
+        )
     size = sum(int(job.file_size) for package in load.load_packages for job in package.jobs["completed_jobs"])
     return Moved(tables=tuple(TableResult(table=name, rows=counts.get(name, 0)) for name in names), bytes=size)
 
 
 def _configure(directory: Path) -> None:
-    """dlt reads nothing of the machine's, writes nothing beside the attempt's directory, and tells nobody."""
+    """Dlt reads nothing of the machine's, writes nothing beside the attempt's directory, and tells nobody."""
     os.environ |= {
         "DLT_DATA_DIR": str(directory / "dlt"),
         "DLT_PROJECT_DIR": str(directory),
@@ -98,14 +121,26 @@ def _engine(spec: AttemptSpec, environ: Mapping[str, str]) -> Any:
     if source.sqlite is not None:
         path = Path(source.sqlite.path)
         if not path.is_file():
-            raise SourceError("there is no SQLite database", where=str(path), todo="give the path of the database file as the job sees it")
+            raise SourceError(
+                "there is no SQLite database",
+                where=str(path),
+                todo="give the path of the database file as the job sees it",
+            )
         return sa.create_engine(f"sqlite:///{path}")
     sql = source.sql
     url = environ.get(spec.source_url_variable or "", "") if sql is None or not isinstance(sql.url, str) else sql.url
     if not url:
-        raise SourceError("the source's URL is not there", where=f"variable {spec.source_url_variable}", todo="let the Secret that the pipeline names hold the key it names")
+        raise SourceError(
+            "the source's URL is not there",
+            where=f"variable {spec.source_url_variable}",
+            todo="let the Secret that the pipeline names hold the key it names",
+        )
     if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
-        raise SourceError("only PostgreSQL and SQLite can be read so far", where=f"pipeline {spec.pipeline.name}", todo="give a URL that begins with postgresql://")
+        raise SourceError(
+            "only PostgreSQL and SQLite can be read so far",
+            where=f"pipeline {spec.pipeline.name}",
+            todo="give a URL that begins with postgresql://",
+        )
     return sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
 
 
@@ -117,7 +152,11 @@ def _tables(spec: AttemptSpec, engine: Any) -> list[str]:
     source = spec.pipeline.source.sqlite or spec.pipeline.source.sql
     wanted = source.tables if source is not None and source.tables is not None else tuple(present)
     if missing := sorted(set(wanted) - set(present)):
-        raise SourceError(f"the source has no table {', '.join(missing)}", where=f"pipeline {spec.pipeline.name}", todo=f"it has {', '.join(present[:20]) or 'none'}")
+        raise SourceError(
+            f"the source has no table {', '.join(missing)}",
+            where=f"pipeline {spec.pipeline.name}",
+            todo=f"it has {', '.join(present[:20]) or 'none'}",
+        )
     if not wanted:
         raise SourceError("the source has no tables", where=f"pipeline {spec.pipeline.name}", todo="check the database")
     return list(wanted)
@@ -131,7 +170,11 @@ def _failed(error: BaseException, pipeline: str) -> WorldError:
         if isinstance(cause, WorldError):
             return cause
         innermost, cause = cause, cause.__cause__ or cause.__context__
-    return MoveError(f"{type(innermost).__name__}: {_plain(innermost)}", where=f"pipeline {pipeline}", todo="see the message; the role may lack a permission (towpath identity doctor)")
+    return MoveError(
+        f"{type(innermost).__name__}: {_plain(innermost)}",
+        where=f"pipeline {pipeline}",
+        todo="see the message; the role may lack a permission (towpath identity doctor)",
+    )
 
 
 def _plain(error: BaseException) -> str:

@@ -46,7 +46,9 @@ class SqlSource(_Model):
     @model_validator(mode="after")
     def _no_password(self) -> SqlSource:
         if isinstance(self.url, str) and urlsplit(self.url).password is not None:
-            raise ValueError("the URL holds a password; put the URL into a Secret and refer to it: url: {secret: NAME, key: url}")
+            raise ValueError(
+                "the URL holds a password; put the URL into a Secret and refer to it: url: {secret: NAME, key: url}"
+            )
         return self
 
 
@@ -116,18 +118,26 @@ def load_pipelines(path: Path) -> tuple[Pipeline, ...]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PipelineError(f"cannot read the pipelines: {error.strerror}", where=str(path), todo="give the path of a YAML file with pipelines:") from None
+        raise PipelineError(
+            f"cannot read the pipelines: {error.strerror}",
+            where=str(path),
+            todo="give the path of a YAML file with pipelines:",
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark is not None else str(path)
-        raise PipelineError(f"this is not YAML: {getattr(error, 'problem', error)}", where=place, todo="correct the line") from None
+        raise PipelineError(
+            f"this is not YAML: {getattr(error, 'problem', error)}", where=place, todo="correct the line"
+        ) from None
     return parse_pipelines(value, source=str(path))
 
 
 def parse_pipelines(value: object, *, source: str) -> tuple[Pipeline, ...]:
     """The same from a value that was read already."""
     if not isinstance(value, Mapping):
-        raise PipelineError("this is not an object with pipelines:", where=source, todo="see docs/pipelines.md for an example")
+        raise PipelineError(
+            "this is not an object with pipelines:", where=source, todo="see docs/pipelines.md for an example"
+        )
     try:
         found = Pipelines.model_validate(value).pipelines
     except ValidationError as error:
@@ -135,12 +145,28 @@ def parse_pipelines(value: object, *, source: str) -> tuple[Pipeline, ...]:
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         where = f"{source}, {place}" if place else source
         if first["type"] == "extra_forbidden":
-            known = sorted({name for model in (Pipeline, Source, SqliteSource, SqlSource, S3Destination) for name in model.model_fields})
+            known = sorted(
+                {
+                    name
+                    for model in (Pipeline, Source, SqliteSource, SqlSource, S3Destination)
+                    for name in model.model_fields
+                }
+            )
             near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-            raise PipelineError(f"the field {first['loc'][-1]!r} is not known", where=where, todo=f"did you mean {near[0]}?" if near else "take it out") from None
+            raise PipelineError(
+                f"the field {first['loc'][-1]!r} is not known",
+                where=where,
+                todo=f"did you mean {near[0]}?" if near else "take it out",
+            ) from None
         message = "the field is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-        raise PipelineError(message[:1].lower() + message[1:], where=where, todo="correct it and run the same command again") from None
+        raise PipelineError(
+            message[:1].lower() + message[1:], where=where, todo="correct it and run the same command again"
+        ) from None
     names = [pipeline.name for pipeline in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise PipelineError(f"two pipelines are called {twice[0]}", where=source, todo="give each its own name: it is where the data goes")
+        raise PipelineError(
+            f"two pipelines are called {twice[0]}",
+            where=source,
+            todo="give each its own name: it is where the data goes",
+        )
     return found

@@ -54,7 +54,12 @@ class Result(_Model):
         for keep in (TEXT_LIMIT, 200, 50, 0):
             error = self.error
             if error is not None:
-                error = Failure(code=error.code[:80], what=_cut(error.what, keep), where=_cut(error.where, keep), todo=_cut(error.todo, keep))
+                error = Failure(
+                    code=error.code[:80],
+                    what=_cut(error.what, keep),
+                    where=_cut(error.where, keep),
+                    todo=_cut(error.todo, keep),
+                )
             text = self.model_copy(update={"error": error}).model_dump_json(exclude_none=True).encode()
             if len(text) <= LIMIT:
                 return text
@@ -63,7 +68,11 @@ class Result(_Model):
 
 def detail_line(tables: list[TableResult]) -> str:
     """Every table's rows on one line, for the log: its digest is in the result."""
-    return json.dumps({"event": "tables", "tables": {item.table: item.rows for item in sorted(tables, key=lambda item: item.table)}}, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(
+        {"event": "tables", "tables": {item.table: item.rows for item in sorted(tables, key=lambda item: item.table)}},
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
 
 
 def digest(line: str) -> str:

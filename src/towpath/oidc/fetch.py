@@ -35,6 +35,8 @@ _AUTHORITY: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?
 class IssuerMapping:
     """URLs that begin with `public` are fetched from `local` instead, trusting `ca_file` (PEM) where it is given.
 
+    The certificate there has to be for `local`'s host. `local` may be `public` itself, to name a private CA.
+
     `*` in `public`'s host stands for one or more characters of a host name. Both are prefixes that end where a path's
     segment ends: both with a slash, or neither. Raises UsageError.
     """

@@ -28,7 +28,7 @@ class Authoriser:
         decision = self.decide(principal, need, region=region, remote=remote, secure=secure)
         if decision.allowed:
             return decision.reason
-        raise self._refusal(service, _words(principal, need, decision), why=decision.reason, resource=need.resource)
+        raise self._refusal(service, _words(principal, need, decision), why=decision.reason)
 
     def decide(self, principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Decision:
         policies, boundary = self._policies(principal)
@@ -59,7 +59,7 @@ class Authoriser:
         return (user.policies, user.boundary) if user is not None else ((), None)
 
     @staticmethod
-    def _refusal(service: str, message: str, *, why: str, resource: str = "") -> AwsError:
+    def _refusal(service: str, message: str, *, why: str) -> AwsError:
         code = "AccessDeniedException" if service not in {"s3", "iam", "sts", "ec2"} else "AccessDenied"
         return AwsError(code, message, 403, why=why)
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from towpath.sandbox.errors import AwsError, SandboxError
@@ -108,7 +108,7 @@ class Backend:
             method=str(prepared.method), path=url.path or "/", query=url.query, headers=headers, body=body
         )
         answer = self.call(request, service=service, region=region, account=account)
-        return AWSResponse(str(prepared.url), answer.status, dict(answer.headers), _Raw(answer.read()))
+        return AWSResponse(str(prepared.url), answer.status, cast("Any", dict(answer.headers)), _Raw(answer.read()))
 
 
 class _Raw(io.BytesIO):

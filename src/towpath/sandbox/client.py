@@ -12,7 +12,7 @@ from towpath.errors import UsageError
 from towpath.sandbox.errors import SandboxError
 
 URL = "TOWPATH_SANDBOX_URL"
-SECRET = "TOWPATH_SANDBOX_SECRET"  # noqa: S105 - the variable's name
+SECRET = "TOWPATH_SANDBOX_SECRET"
 CLUSTER = "TOWPATH_SANDBOX_CLUSTER"
 
 

@@ -9,28 +9,28 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from towpath.errors import UsageError
 from towpath.sandbox.settings import SandboxSettings
+
+if TYPE_CHECKING:
+    from towpath.sandbox.main import Sandbox
 
 GRACE: Final = 10  # seconds a command has to end after a signal was passed on, before it is killed
 
 
 def serve(settings: SandboxSettings, *, as_json: bool) -> None:
     """Run until SIGINT or SIGTERM. Prints one JSON document, or shell exports a person can paste."""
-    from towpath.sandbox.main import Sandbox
-
     stopped = threading.Event()
-    _on_stop(lambda _signal, _frame: stopped.set())
+    _on_stop(lambda _: stopped.set())
     with _starting(settings) as sandbox:
         _announce(sandbox, as_json=as_json)
         stopped.wait()
     if not as_json:
         sys.stderr.write("sandbox stopped; nothing it held is kept\n")
-    _ = Sandbox
 
 
 def run(settings: SandboxSettings, command: Sequence[str]) -> int:
@@ -48,7 +48,7 @@ def run(settings: SandboxSettings, command: Sequence[str]) -> int:
                 todo="give a command on the PATH, after --",
             ) from None
         # A terminal sends Ctrl-C to the command as well as to us; we only wait for it to end.
-        _on_stop(lambda number, _frame: child.send_signal(number) if number == signal.SIGTERM else None)
+        _on_stop(lambda number: child.send_signal(number) if number == signal.SIGTERM else None)
         try:
             status = child.wait()
         finally:
@@ -62,13 +62,13 @@ def run(settings: SandboxSettings, command: Sequence[str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _starting(settings: SandboxSettings):  # noqa: ANN202 - Sandbox, imported late
+def _starting(settings: SandboxSettings) -> Sandbox:
     from towpath.sandbox.main import Sandbox
 
     return Sandbox(settings)
 
 
-def _announce(sandbox, *, as_json: bool) -> None:  # noqa: ANN001
+def _announce(sandbox: Sandbox, *, as_json: bool) -> None:
     from towpath.sandbox.server import is_loopback
 
     environment = sandbox.environment()
@@ -96,9 +96,9 @@ def _announce(sandbox, *, as_json: bool) -> None:  # noqa: ANN001
         sys.stderr.write(f"warning: it listens on {sandbox.settings.listen}, open to that network\n")
 
 
-def _on_stop(handler: object) -> None:
-    def act(number: int, frame: FrameType | None) -> None:
-        handler(number, frame)  # type: ignore[operator]
+def _on_stop(handler: Callable[[int], None]) -> None:
+    def act(number: int, _frame: FrameType | None) -> None:
+        handler(number)
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -6,7 +6,7 @@ Documents are parsed and compiled once and then serve every decision until the n
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
@@ -61,7 +61,7 @@ class IamState:
         self._cache: dict[tuple[str, int, str, str], Any] = {}
 
     @contextmanager
-    def writing(self, account: str) -> Iterator[None]:
+    def writing(self, account: str) -> Generator[None]:
         """Around one IAM write: writes of one account go one after another, and what was read before is read anew.
 
         A check ("is the name taken?") and its write are one step, or two creators could both pass the check.

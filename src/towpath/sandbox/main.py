@@ -24,8 +24,9 @@ from towpath.sandbox.server import Server
 from towpath.sandbox.settings import SandboxSettings
 from towpath.sandbox.sts import Sts
 
-
-KEY_INTERVAL: Final = 1.0  # seconds between two looks for a rotated key; tests rotate, and wait no longer than they must
+KEY_INTERVAL: Final = (
+    1.0  # seconds between two looks for a rotated key; tests rotate, and wait no longer than they must
+)
 
 
 class Sandbox:
@@ -42,7 +43,9 @@ class Sandbox:
         self._keys = Keys()
         self.admin_key: Key = self._keys.add(root_key(self.settings.account, self.settings.partition))
         fetcher = SandboxFetcher(self.clusters, Fetcher(self.settings.issuers))
-        sts = Sts(state=state, keys=self._keys, jwks=JwksCache(fetcher, refetch_interval=KEY_INTERVAL), authoriser=authoriser)
+        sts = Sts(
+            state=state, keys=self._keys, jwks=JwksCache(fetcher, refetch_interval=KEY_INTERVAL), authoriser=authoriser
+        )
         eks = Eks(backend=backend, clusters=self.clusters)
         gate = Gate(
             backend=backend,
@@ -81,7 +84,8 @@ class Sandbox:
     @property
     def endpoint(self) -> str:
         """The URL to give an SDK as AWS_ENDPOINT_URL."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.listen, self.settings.listen)
+        # An SDK cannot connect to the address that stands for all of them.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.listen, self.settings.listen)  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{self._server.port}" if ":" in host else f"http://{host}:{self._server.port}"
 
     @property

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
-from xml.etree import ElementTree as ET
+
+from defusedxml import ElementTree
 
 from towpath.iam.decide import NamedPolicy
 
@@ -98,7 +99,7 @@ class Keys:
         """Keep step with the access keys of IAM users: a key's secret is told once, in the answer that made it."""
         user = str(parameters.get("UserName", ""))
         if operation == "CreateAccessKey":
-            found = {item.tag.rpartition("}")[2]: item.text or "" for item in ET.fromstring(body).iter()}
+            found = {item.tag.rpartition("}")[2]: item.text or "" for item in ElementTree.fromstring(body).iter()}
             principal = Principal(
                 arn=f"arn:{partition}:iam::{account}:user/{user}",
                 account=account,

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
-from xml.etree import ElementTree as ET
+
+from defusedxml import DefusedXmlException
+from defusedxml import ElementTree
 
 from towpath.iam import arn as arns
 from towpath.sandbox.errors import AwsError
@@ -201,11 +203,9 @@ def _source(request: Request, partition: str) -> tuple[Need, ...]:
 
 def _delete_many(request: Request, bucket: str, partition: str) -> tuple[Need, ...]:
     text = request.body.read()
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise _malformed()
     try:
-        root = ET.fromstring(text)
-    except ET.ParseError:
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, DefusedXmlException, ValueError):
         raise _malformed() from None
     out: list[Need] = []
     for item in root.iter():

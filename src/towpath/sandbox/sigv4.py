@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import posixpath
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final

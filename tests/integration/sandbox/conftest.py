@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,12 +128,12 @@ def world(towpath_sandbox: Sandbox) -> World:
 
 
 @pytest.fixture
-def bucket(world: World) -> Iterator[str]:
+def bucket(world: World) -> str:
     s3 = world.client("s3")
     name = f"lake-{id(world) % 1000}-{next(_numbers)}"
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_object(Bucket=name, Key="raw/present", Body=b"here")
-    yield name
+    return name
 
 
 _numbers = iter(range(10_000))

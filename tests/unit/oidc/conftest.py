@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import hashlib
 import hmac
 import http.server
@@ -165,10 +165,14 @@ def drip(first: bytes, then: bytes, *, pause: float) -> Answer:
         request.wfile.write(first)
         while not over.wait(pause):
             request.wfile.write(then)
-            request.sent = getattr(request.server, "sent", 0) + len(then)  # type: ignore[attr-defined]
-            request.server.sent = request.sent  # type: ignore[attr-defined]
+            request.server.sent += len(then)  # type: ignore[attr-defined]
 
     return write
+
+
+def raw(written: bytes) -> Answer:
+    """Bytes as they stand, and the end."""
+    return lambda request, _: request.wfile.write(written) and None
 
 
 @dataclass
@@ -279,15 +283,15 @@ class Authority:
 
 
 def _certificate(common_name: str, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
     )
 
 

@@ -20,7 +20,18 @@ from towpath.errors import WorldError
 from towpath.job.attempt import AttemptSpec
 from towpath.job.result import Result
 
-INHERITED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV", "PYTHONPATH", "DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH")
+INHERITED: Final = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "DYLD_LIBRARY_PATH",
+    "LD_LIBRARY_PATH",
+)
 RENEW: Final = 0.8  # of a token's life, as the kubelet does it
 GRACE: Final = 10.0  # seconds between SIGTERM and SIGKILL
 TAIL: Final = 40  # lines of the log kept for an error
@@ -38,7 +49,13 @@ class AttemptError(WorldError):
     """The attempt ended without a result."""
 
 
-def run_attempt(spec: AttemptSpec, *, token: Callable[[], Token], on_event: Callable[[Event], None] | None = None, extra: Mapping[str, str] | None = None) -> Result:
+def run_attempt(
+    spec: AttemptSpec,
+    *,
+    token: Callable[[], Token],
+    on_event: Callable[[Event], None] | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Result:
     """Run the attempt and give its result. `token` is asked again before the token expires.
 
     `extra` are variables the pipeline's secrets are handed over in. Whatever ends this call ends the process and removes its files.
@@ -54,7 +71,7 @@ def run_attempt(spec: AttemptSpec, *, token: Callable[[], Token], on_event: Call
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "towpath.job"],
             env=environment,
-            cwd=os.getcwd(),
+            cwd=Path.cwd(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -159,7 +176,15 @@ def _result(path: Path, status: int, tail: list[str]) -> Result:
         result = Result.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         ended = f"by signal {-status}" if status < 0 else f"with status {status}"
-        raise AttemptError(f"the attempt ended {ended} and left no result", where="towpath.job", todo="the last lines of its log: " + " | ".join(tail[-3:])) from None
+        raise AttemptError(
+            f"the attempt ended {ended} and left no result",
+            where="towpath.job",
+            todo="the last lines of its log: " + " | ".join(tail[-3:]),
+        ) from None
     if (status == 0) != (result.status == "succeeded"):
-        raise AttemptError(f"the attempt says {result.status} and ended with status {status}", where="towpath.job", todo="the last lines of its log: " + " | ".join(tail[-3:]))
+        raise AttemptError(
+            f"the attempt says {result.status} and ended with status {status}",
+            where="towpath.job",
+            todo="the last lines of its log: " + " | ".join(tail[-3:]),
+        )
     return result
