@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -11,6 +12,9 @@ import typer
 from towpath import __version__
 from towpath.cli import demo, identity, sandbox
 from towpath.errors import TowpathError
+
+# Pydantic otherwise reads every installed package's metadata, to look for plugins towpath has no use for.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 app = typer.Typer(
     name="towpath",
@@ -57,6 +61,8 @@ def report(error: TowpathError) -> None:
 
 def main() -> None:
     """The console script. Ends with 0, 1 (the world), 2 (usage) or 130 (Ctrl-C); never with a traceback."""
+    # A command loads SDK models of a million objects and ends: looking for cycles among them meanwhile finds none.
+    gc.set_threshold(200_000, 20, 20)
     status = 0
     try:
         status = app(standalone_mode=False) or 0

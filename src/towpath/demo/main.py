@@ -48,7 +48,18 @@ identities:
       - file: s3-policy.json
 """
 # The actions of the hand-made procedure's policy.
-TEN_ACTIONS: Final = ["s3:DeleteObjectTagging", "s3:ReplicateObject", "s3:PutObject", "s3:GetObjectAcl", "s3:GetObject", "s3:DeleteObjectVersion", "s3:ListBucket", "s3:PutObjectTagging", "s3:DeleteObject", "s3:PutObjectAcl"]
+TEN_ACTIONS: Final = [
+    "s3:DeleteObjectTagging",
+    "s3:ReplicateObject",
+    "s3:PutObject",
+    "s3:GetObjectAcl",
+    "s3:GetObject",
+    "s3:DeleteObjectVersion",
+    "s3:ListBucket",
+    "s3:PutObjectTagging",
+    "s3:DeleteObject",
+    "s3:PutObjectAcl",
+]
 POLICY: Final = {
     "Version": "2012-10-17",
     "Statement": [

@@ -46,6 +46,7 @@ BAD_CREDENTIALS: Final = frozenset(
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 # What IAM answers for a while after a role, policy or provider was made elsewhere: worth asking again.
 EVENTUAL: Final = frozenset({"NoSuchEntity", "ConcurrentModification", "EntityTemporarilyUnmodifiable"})
+SERVICES: Final = ("eks", "iam", "s3", "sts")
 ATTEMPTS: Final = 6
 FIRST_WAIT: Final = 0.2  # seconds; doubled each time
 
@@ -57,6 +58,7 @@ class Aws:
         self.region = region
         self.before_write = before_write  # called with the operation's name before each change; tests stop there
         self._session: Any = botocore.session.Session()
+        self._session.register_component("data_loader", _loader(self._session))
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -123,6 +125,17 @@ class Aws:
             time.sleep(wait)
             wait *= 2
         raise AssertionError("unreachable")
+
+
+def _loader(session: Any) -> Any:
+    """The session's loader, told which services there are: to find out it reads some 850 directories, at every start."""
+    loader = session.get_component("data_loader")
+
+    def known(_type_name: str) -> list[str]:
+        return list(SERVICES)
+
+    loader.list_available_services = known
+    return loader
 
 
 class Missing(WorldError):

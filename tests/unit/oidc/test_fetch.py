@@ -138,17 +138,20 @@ def test_a_handshake_that_never_comes(authority: Authority, sites: Sites) -> Non
 
 
 def test_looking_the_name_up_counts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fetcher_to(site).get_json(GOOD) == DOCUMENT
-    over = threading.Event()
+    named = IssuerMapping(public=ISSUER, local=site.url.replace("127.0.0.1", "slow.example"))
+    over, look_up = threading.Event(), socket.getaddrinfo
+    site.routes["/good"] = answer(DOCUMENT)
 
-    def hang(*_: object, **__: object) -> object:
-        over.wait(5)
-        raise socket.gaierror("gone")
+    def slow(host: str, port: int, *more: int) -> object:
+        assert over.wait(5)
+        return look_up("127.0.0.1", port, *more)
 
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    _bounded(Fetcher(timeout=0.3), "https://slow.example/x", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    _bounded(Fetcher([named], timeout=0.3), GOOD, 0.3)
     over.set()
     _threads_end()
+    assert site.asked == []  # an attempt that nobody waits for any more does not send its request
+    assert Fetcher([named]).get_json(GOOD) == DOCUMENT
 
 
 def _bounded(fetcher: Fetcher, url: str, seconds: float) -> None:

@@ -283,6 +283,7 @@ def _malformed(keys: Keys) -> dict[str, str]:
         "byte order mark": forge(header, b"\xef\xbb\xbf" + payload, sign),
         "unpaired surrogate": forge(header, payload.replace(b"data", b"d\\ud800ta"), sign),
         "too deep": forge(header, b'{"a":' + b"[" * 7000 + b"]" * 7000 + b"}", sign),
+        "NaN in a claim nobody reads": forge(header, payload[:-1] + b', "note": NaN}', sign),
         "trailing JSON": forge(header, payload + b"{}", sign),
     }
 
