@@ -146,7 +146,7 @@ class SigningIssuer:
         if isinstance(audiences, str):
             raise UsageError("audiences is a list, not one text", where=self.url, todo=f"give [{audiences!r}]")
         issued = int(self._clock() if now is None else now)
-        # One that has already expired was issued before it did, or it would be refused for being from the future instead.
+        # One that has already expired was issued before it did: an end before the beginning is malformed to some readers.
         begins = min(issued, issued + expires_in - 1)
         private: dict[str, Any] = {"namespace": namespace, "serviceaccount": {"name": service_account, "uid": uid}}
         if pod is not None:
