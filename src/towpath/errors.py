@@ -9,6 +9,7 @@ TowpathError
 └── WorldError                    exit status 1: the words were right, the world was not
     ├── MissingPermissionError    an AWS or Kubernetes call of ours was refused; names the action
     ├── TokenError                oidc/errors.py
+    ├── IssuerUnreachable         oidc/errors.py
     ├── GuardRefusal              job/guard.py
     └── SandboxError              sandbox/errors.py
 """

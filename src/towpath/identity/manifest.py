@@ -140,7 +140,8 @@ def validated(value: object, *, source: str) -> Manifest:
     try:
         return Manifest.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt field is also a missing one; the misspelling is what to tell.
+        first = next((item for item in error.errors() if item["type"] == "extra_forbidden"), error.errors()[0])
         place = _place(first["loc"])
         where = f"{source}, {place}" if place else source
         if first["type"] == "extra_forbidden":

@@ -92,7 +92,7 @@ def _claims(token: str) -> dict[str, Any]:
     return {
         "issuer": str(payload.get("iss", "")),
         "subject": str(payload.get("sub", "")),
-        "audiences": (audience,) if isinstance(audience, str) else tuple(str(item) for item in audience),
+        "audiences": tuple(str(item) for item in audience) if isinstance(audience, list) else (str(audience),),
     }
 
 

@@ -141,7 +141,8 @@ def parse_pipelines(value: object, *, source: str) -> tuple[Pipeline, ...]:
     try:
         found = Pipelines.model_validate(value).pipelines
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt field is also a missing one; the misspelling is what to tell.
+        first = next((item for item in error.errors() if item["type"] == "extra_forbidden"), error.errors()[0])
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         where = f"{source}, {place}" if place else source
         if first["type"] == "extra_forbidden":

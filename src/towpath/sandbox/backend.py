@@ -75,6 +75,8 @@ class Backend:
         try:
             with nullcontext() if service == "s3" else self._lock:
                 answer.body = b"".join(_closing(self._app(environ, start_response)))
+        except NotImplementedError as error:
+            raise AwsError("NotImplemented", f"this sandbox's emulator does not have it: {error}", 501) from None
         except Exception as error:
             raise AwsError(
                 "InternalFailure",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from towpath.sandbox import operations, resources, s3_operations, sigv4
+from towpath.sandbox import client_ids, operations, resources, s3_operations, sigv4
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import Backend
@@ -206,6 +206,10 @@ class Gate:
             return self._backend.call(request, service="iam", region=self._state.region, account=account)
         with self._state.writing(account):
             self._rules.check(operation.name, account, operation.parameters)
+            if operation.name in client_ids.OPERATIONS:
+                return client_ids.answer(
+                    self._backend, operation.name, operation.parameters, account=account, region=self._state.region
+                )
             response = self._backend.call(request, service="iam", region=self._state.region, account=account)
         if response.status < 300:
             self._keys.follow(

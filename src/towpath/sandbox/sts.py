@@ -250,11 +250,13 @@ def _token_error(error: TokenError, payload: Mapping[str, Any]) -> AwsError:
         )
     if error.code is TokenCode.TOO_OLD:
         return _invalid("Token too old", error)
-    if error.code is TokenCode.NOT_YET_VALID:
+    if error.code in {TokenCode.NOT_YET_VALID, TokenCode.ISSUED_IN_FUTURE}:
         return _invalid("Token is not yet valid", error)
     if error.code is TokenCode.MISSING_CLAIM:
         name = next((claim for claim in ("aud", "sub", "exp", "iat") if claim not in payload), "sub")
         return _invalid(f"Missing a required claim: {name}", error)
+    if error.code is TokenCode.ISSUER:
+        return _invalid("The identity provider's discovery document names another issuer", error)
     if error.code is TokenCode.SIGNATURE:
         return _invalid("The token's signature could not be verified", error)
     if error.code is TokenCode.ALGORITHM:

@@ -41,7 +41,16 @@ class Case:
 
     def wanted(self, **more: Any) -> Wanted:
         given: dict[str, Any] = {"policy_files": [str(self.policy_file)], **more}
-        return from_flags(eks=self.cluster, issuer=None, cluster=None, region=REGION, namespace="data", service_account="hd-job-sa", role=self.role, **given)
+        return from_flags(
+            eks=self.cluster,
+            issuer=None,
+            cluster=None,
+            region=REGION,
+            namespace="data",
+            service_account="hd-job-sa",
+            role=self.role,
+            **given,
+        )
 
     def world(self, **more: Any) -> World:
         return open_world(self.wanted(**more))
@@ -87,7 +96,13 @@ def case(towpath_sandbox: Sandbox, towpath_sandbox_environment: dict[str, str], 
     actions = "DeleteObjectTagging ReplicateObject PutObject GetObjectAcl GetObject DeleteObjectVersion ListBucket PutObjectTagging DeleteObject PutObjectAcl"
     document = {
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": [f"s3:{a}" for a in actions.split()], "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}],
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": [f"s3:{a}" for a in actions.split()],
+                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+            }
+        ],
     }
     made.policy_file.write_text(json.dumps(document))
     return made

@@ -34,7 +34,13 @@ def make(case: Case, *, remove_bootstrap_trust: bool = False, **more: Any) -> No
 
 
 def test_from_nothing_to_a_proved_chain(case: Case) -> None:
-    assert [change.kind for change in case.plan()] == [Kind.CREATE_PROVIDER, Kind.CREATE_POLICY, Kind.CREATE_ROLE, Kind.ATTACH_POLICY, Kind.ANNOTATE]
+    assert [change.kind for change in case.plan()] == [
+        Kind.CREATE_PROVIDER,
+        Kind.CREATE_POLICY,
+        Kind.CREATE_ROLE,
+        Kind.ATTACH_POLICY,
+        Kind.ANNOTATE,
+    ]
     make(case)
     assert case.plan() == ()
     chain = prove(case.observed(), case.world())
@@ -57,13 +63,22 @@ def test_both_claims_are_always_conditioned(case: Case) -> None:
     make(case)
     (statement,) = case.trust()["Statement"]
     host = case.issuer.removeprefix("https://")
-    assert statement["Condition"] == {"StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": "system:serviceaccount:data:hd-job-sa"}}
+    assert statement["Condition"] == {
+        "StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": "system:serviceaccount:data:hd-job-sa"}
+    }
     assert statement["Sid"].startswith("Towpath")
 
 
-@pytest.mark.parametrize("before", [[EC2, FOREIGN], [FOREIGN], FOREIGN, EC2], ids=["list of two", "list of one", "single object", "single bootstrap"])
+@pytest.mark.parametrize(
+    "before",
+    [[EC2, FOREIGN], [FOREIGN], FOREIGN, EC2],
+    ids=["list of two", "list of one", "single object", "single bootstrap"],
+)
 def test_other_statements_stay_equal_as_json_and_in_order(case: Case, before: Any) -> None:
-    case.iam().create_role(RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Id": "kept", "Statement": before}))
+    case.iam().create_role(
+        RoleName=case.role,
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Id": "kept", "Statement": before}),
+    )
     make(case)
     after = case.trust()
     foreign = before if isinstance(before, list) else [before]
@@ -74,12 +89,14 @@ def test_other_statements_stay_equal_as_json_and_in_order(case: Case, before: An
 
 
 def test_bootstrap_trust_goes_only_on_request_and_comes_alone(case: Case) -> None:
-    case.iam().create_role(RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2, FOREIGN]}))
+    case.iam().create_role(
+        RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2, FOREIGN]})
+    )
     make(case)
     warnings = [finding.code for finding in diagnose(prove(case.observed(), case.world()))]
     assert warnings == ["trust.bootstrap"]
     make(case, remove_bootstrap_trust=True)
-    assert [item.get("Sid") for item in case.trust()["Statement"]][0] == FOREIGN["Sid"]
+    assert next(item.get("Sid") for item in case.trust()["Statement"]) == FOREIGN["Sid"]
     assert EC2 not in case.trust()["Statement"]
     assert diagnose(prove(case.observed(), case.world())) == ()
 
@@ -101,7 +118,9 @@ def writes(case: Case) -> list[str]:
 @pytest.mark.parametrize("stop_at", range(6))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_any_call_the_next_apply_heals(case: Case, stop_at: int, when: str) -> None:
-    case.iam().create_role(RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2]}))
+    case.iam().create_role(
+        RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2]})
+    )
     world = case.world()
     count = 0
 
@@ -128,16 +147,24 @@ def test_killed_at_any_call_the_next_apply_heals(case: Case, stop_at: int, when:
     assert not [finding for finding in diagnose(healed) if finding.severity is Severity.ERROR]
     attached = case.iam().list_attached_role_policies(RoleName=case.role)["AttachedPolicies"]
     # What was attached is ours to detach again, whatever the crash left in the record.
-    assert {policy for role, policy in case.record(healed).attached if role == case.role} == {item["PolicyArn"] for item in attached}
+    assert {policy for role, policy in case.record(healed).attached if role == case.role} == {
+        item["PolicyArn"] for item in attached
+    }
 
 
 def test_policy_made_by_hand_is_adopted_not_doubled(case: Case) -> None:
     iam = case.iam()
-    iam.create_role(RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2]}))
-    arn = iam.create_policy(PolicyName=f"by-hand-{case.role}", PolicyDocument=case.policy_file.read_text())["Policy"]["Arn"]
+    iam.create_role(
+        RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2]})
+    )
+    arn = iam.create_policy(PolicyName=f"by-hand-{case.role}", PolicyDocument=case.policy_file.read_text())["Policy"][
+        "Arn"
+    ]
     iam.attach_role_policy(RoleName=case.role, PolicyArn=arn)
     make(case)
-    assert [item["PolicyArn"] for item in iam.list_attached_role_policies(RoleName=case.role)["AttachedPolicies"]] == [arn]
+    assert [item["PolicyArn"] for item in iam.list_attached_role_policies(RoleName=case.role)["AttachedPolicies"]] == [
+        arn
+    ]
 
 
 def test_changed_document_becomes_a_new_version(case: Case) -> None:
@@ -163,9 +190,13 @@ def test_policy_of_our_name_that_is_not_ours_is_not_overwritten(case: Case) -> N
 
 def test_trust_policy_edited_while_we_ran_is_not_lost(case: Case) -> None:
     iam = case.iam()
-    iam.create_role(RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2]}))
+    iam.create_role(
+        RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2]})
+    )
     chain = case.observed()
-    iam.update_assume_role_policy(RoleName=case.role, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2, FOREIGN]}))
+    iam.update_assume_role_policy(
+        RoleName=case.role, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2, FOREIGN]})
+    )
     with pytest.raises(WorldError, match="was edited while this ran"):
         apply(plan(chain), chain, case.world(), case.record(chain))
     assert case.trust()["Statement"] == [EC2, FOREIGN]
@@ -184,7 +215,9 @@ def test_provider_without_our_audience_gets_it(case: Case) -> None:
 
 def test_trust_policy_over_the_quota_is_refused_before_any_call(case: Case) -> None:
     long = {**FOREIGN, "Condition": {"StringEquals": {"sts:ExternalId": ["x" * 100 for _ in range(14)]}}}
-    case.iam().create_role(RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [long]}))
+    case.iam().create_role(
+        RoleName=case.role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [long]})
+    )
     with pytest.raises(UsageError, match=r"would have \d+ characters; this account allows 2048"):
         case.plan()
     assert case.trust()["Statement"] == [long]
@@ -209,14 +242,18 @@ def test_cli_apply_twice_prints_an_empty_plan(case: Case, towpath: Callable[...,
     assert "nothing to do" in out
 
 
-def test_cli_apply_without_yes_where_nobody_can_be_asked(case: Case, towpath: Callable[..., tuple[int, str, str]]) -> None:
+def test_cli_apply_without_yes_where_nobody_can_be_asked(
+    case: Case, towpath: Callable[..., tuple[int, str, str]]
+) -> None:
     status, _, err = towpath("identity", "apply", *case.flags())
     assert status == 2
     assert "--yes" in err
     assert case.observed().role is None
 
 
-def test_manifest_says_the_same_as_flags(case: Case, towpath: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_manifest_says_the_same_as_flags(
+    case: Case, towpath: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     manifest = tmp_path / "towpath.yaml"
     manifest.write_text(
         f"cluster: {{eks: {case.cluster}, region: eu-west-1}}\nnamespace: data\nidentities:\n"

@@ -40,7 +40,9 @@ def test_adopted_role_keeps_its_statements_and_its_policies(case: Case) -> None:
     kept = undo(case, policy_arns=["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"])
     assert case.trust() == before
     # The one towpath attached is gone, the one that was there is not.
-    assert [item["PolicyName"] for item in iam.list_attached_role_policies(RoleName=case.role)["AttachedPolicies"]] == ["AmazonAthenaFullAccess"]
+    assert [item["PolicyName"] for item in iam.list_attached_role_policies(RoleName=case.role)["AttachedPolicies"]] == [
+        "AmazonAthenaFullAccess"
+    ]
     assert any("towpath did not make it" in sentence for sentence in kept)
 
 
@@ -74,7 +76,9 @@ def test_provider_that_was_there_before_stays(case: Case) -> None:
 def test_policy_attached_elsewhere_stays(case: Case) -> None:
     make(case)
     other = f"user-of-{case.role}"
-    case.iam().create_role(RoleName=other, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2]}))
+    case.iam().create_role(
+        RoleName=other, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [EC2]})
+    )
     arn = f"arn:aws:iam::{ACCOUNT}:policy/{case.role}-s3-policy"
     case.iam().attach_role_policy(RoleName=other, PolicyArn=arn)
     kept = undo(case)
@@ -86,7 +90,9 @@ def test_role_of_ours_that_somebody_built_on_stays(case: Case) -> None:
     make(case)
     case.iam().attach_role_policy(RoleName=case.role, PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
     trust = case.trust()
-    case.iam().update_assume_role_policy(RoleName=case.role, PolicyDocument=json.dumps({**trust, "Statement": [*trust["Statement"], FOREIGN]}))
+    case.iam().update_assume_role_policy(
+        RoleName=case.role, PolicyDocument=json.dumps({**trust, "Statement": [*trust["Statement"], FOREIGN]})
+    )
     kept = undo(case)
     assert case.trust()["Statement"] == [FOREIGN]
     assert any("others use it" in sentence for sentence in kept)
@@ -110,7 +116,15 @@ def test_two_service_accounts_share_a_role(case: Case) -> None:
     from towpath.identity.observe import observe
     from towpath.identity.world import open_world
 
-    second = from_flags(eks=case.cluster, issuer=None, cluster=None, region="eu-west-1", namespace="data", service_account="second", role=case.role)
+    second = from_flags(
+        eks=case.cluster,
+        issuer=None,
+        cluster=None,
+        region="eu-west-1",
+        namespace="data",
+        service_account="second",
+        role=case.role,
+    )
     world = open_world(second)
     chain = observe(second, world)
     assert [change.kind for change in plan(chain)] == [Kind.UPDATE_TRUST, Kind.ANNOTATE]
