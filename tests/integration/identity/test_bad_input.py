@@ -15,7 +15,14 @@ Towpath = Callable[..., tuple[int, str, str]]
 
 
 def flags(**changed: Any) -> list[str]:
-    given = {"eks": "sandbox", "region": "eu-west-1", "namespace": "data", "service-account": "hd-job-sa", "role": "hd-bad-input", **changed}
+    given = {
+        "eks": "sandbox",
+        "region": "eu-west-1",
+        "namespace": "data",
+        "service-account": "hd-job-sa",
+        "role": "hd-bad-input",
+        **changed,
+    }
     return [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
 
 
@@ -57,8 +64,14 @@ class TestUsage:
         ("text", "says"),
         [
             ('{"Version": "2012-10-17",\n "Statement": [}', ["line 2, column 16", "not JSON"]),
-            ('{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Actoin": "s3:*", "Resource": "*"}]}', ["Statement[0].Actoin", "did you mean Action?"]),
-            ('{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "bucket"}]}', ["'bucket' is not a resource"]),
+            (
+                '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Actoin": "s3:*", "Resource": "*"}]}',
+                ["Statement[0].Actoin", "did you mean Action?"],
+            ),
+            (
+                '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "bucket"}]}',
+                ["'bucket' is not a resource"],
+            ),
             ('{"Version": "2012-10-17", "Version": "2008-10-17", "Statement": []}', ["'Version' stands twice"]),
             ("[]", ["a policy is a JSON object"]),
         ],
@@ -70,19 +83,39 @@ class TestUsage:
 
     def test_policy_over_its_quota(self, towpath: Towpath, tmp_path: Path) -> None:
         path = tmp_path / "large.json"
-        statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": [f"arn:aws:s3:::bucket/{number:050d}" for number in range(100)]}
+        statement = {
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": [f"arn:aws:s3:::bucket/{number:050d}" for number in range(100)],
+        }
         path.write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
-        refused(towpath, "apply", *flags(**{"policy-file": path}), "--yes", status=2, says=["characters; this account allows 6144"])
+        refused(
+            towpath,
+            "apply",
+            *flags(**{"policy-file": path}),
+            "--yes",
+            status=2,
+            says=["characters; this account allows 6144"],
+        )
 
     @pytest.mark.parametrize(
         ("text", "says"),
         [
             (None, ["cannot read the manifest"]),
             ("cluster: {eks: a, region: eu-west-1}\nidentities: [", ["line 2", "not YAML"]),
-            ("cluster: {eks: a, region: eu-west-1}\nidentitys: []\n", ["'identitys' is not known", "did you mean identities?"]),
-            ("cluster: {eks: a, region: eu-west-1}\nidentities:\n  - role: {nmae: x}\n", ["did you mean name?", "identities[0].role.nmae"]),
+            (
+                "cluster: {eks: a, region: eu-west-1}\nidentitys: []\n",
+                ["'identitys' is not known", "did you mean identities?"],
+            ),
+            (
+                "cluster: {eks: a, region: eu-west-1}\nidentities:\n  - role: {nmae: x}\n",
+                ["did you mean name?", "identities[0].role.nmae"],
+            ),
             ("cluster: {eks: a}\nidentities:\n  - role: {name: x}\n", ["cluster.region", "the field is missing"]),
-            ("cluster: {eks: a, region: eu-west-1}\nidentities:\n  - role: {name: x}\n    permissions:\n      - {arn: a, file: b}\n", ["a permission is one of s3, file or arn"]),
+            (
+                "cluster: {eks: a, region: eu-west-1}\nidentities:\n  - role: {name: x}\n    permissions:\n      - {arn: a, file: b}\n",
+                ["a permission is one of s3, file or arn"],
+            ),
             ("- a\n", ["is not an object with cluster"]),
         ],
     )
@@ -98,7 +131,13 @@ class TestUsage:
         refused(towpath, "doctor", "--from", str(path), status=2, says=["this is not a saved chain"])
 
     def test_unknown_cluster(self, towpath: Towpath) -> None:
-        refused(towpath, "plan", *flags(eks="no-such"), status=1, says=["there is no EKS cluster no-such in eu-west-1", "aws eks list-clusters"])
+        refused(
+            towpath,
+            "plan",
+            *flags(eks="no-such"),
+            status=1,
+            says=["there is no EKS cluster no-such in eu-west-1", "aws eks list-clusters"],
+        )
 
     def test_unknown_flag_is_clicks_own_error(self, towpath: Towpath) -> None:
         status, _, err = towpath("identity", "plan", "--no-such-flag")
@@ -112,15 +151,25 @@ class TestWorld:
         monkeypatch.setenv("TOWPATH_SANDBOX_SECRET", "x")
         refused(towpath, "plan", *flags(), status=1, says=["there are no AWS credentials", "aws sso login"])
 
-    def test_no_network(self, towpath: Towpath, monkeypatch: pytest.MonkeyPatch, towpath_sandbox_environment: dict[str, str]) -> None:
+    def test_no_network(
+        self, towpath: Towpath, monkeypatch: pytest.MonkeyPatch, towpath_sandbox_environment: dict[str, str]
+    ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         refused(towpath, "plan", *flags(), status=1, says=["AWS cannot be reached", "AWS_ENDPOINT_URL"])
 
-    def test_credentials_nobody_knows(self, towpath: Towpath, monkeypatch: pytest.MonkeyPatch, towpath_sandbox_environment: dict[str, str]) -> None:
+    def test_credentials_nobody_knows(
+        self, towpath: Towpath, monkeypatch: pytest.MonkeyPatch, towpath_sandbox_environment: dict[str, str]
+    ) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAAAAAAAAAAAAAAAAA")
         refused(towpath, "plan", *flags(), status=1, says=["AWS does not accept the credentials: InvalidClientTokenId"])
 
-    def test_no_kubeconfig(self, towpath: Towpath, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, towpath_sandbox_environment: dict[str, str]) -> None:
+    def test_no_kubeconfig(
+        self,
+        towpath: Towpath,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        towpath_sandbox_environment: dict[str, str],
+    ) -> None:
         refused(towpath, "plan", *flags(), "--kubeconfig", str(tmp_path / "none"), status=1, says=["service account"])
 
 
@@ -132,14 +181,20 @@ NEEDED = [
 
 
 @pytest.mark.parametrize("missing", NEEDED)
-def test_permission_we_lack_is_named(case: Case, towpath: Towpath, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_permission_we_lack_is_named(
+    case: Case, towpath: Towpath, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     """An operator with every permission but one: the one is named, and with it the same command works."""
     iam = case.iam()
     user = f"operator-{case.role}"
     iam.create_user(UserName=user)
     allow = {"Effect": "Allow", "Action": ["iam:*", "eks:*", "sts:*", "s3:*"], "Resource": "*"}
     deny = {"Effect": "Deny", "Action": missing, "Resource": "*"}
-    iam.put_user_policy(UserName=user, PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow, deny]}))
+    iam.put_user_policy(
+        UserName=user,
+        PolicyName="all",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow, deny]}),
+    )
     key = iam.create_access_key(UserName=user)["AccessKey"]
     with monkeypatch.context() as inner:
         inner.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
@@ -148,7 +203,9 @@ def test_permission_we_lack_is_named(case: Case, towpath: Towpath, monkeypatch: 
         assert status == 1
         assert missing in err
         assert "Traceback" not in err
-    iam.put_user_policy(UserName=user, PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+    iam.put_user_policy(
+        UserName=user, PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    )
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
     assert towpath("identity", "apply", *case.flags(), "--yes")[0] == 0

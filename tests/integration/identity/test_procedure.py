@@ -60,7 +60,10 @@ IRSA = {
         }
     ],
 }
-EC2 = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+EC2 = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
 ACTIONS = "DeleteObjectTagging ReplicateObject PutObject GetObjectAcl GetObject DeleteObjectVersion ListBucket PutObjectTagging DeleteObject PutObjectAcl"
 
 
@@ -70,7 +73,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("procedure")
     policy = {
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": [f"s3:{a}" for a in ACTIONS.split()], "Resource": ["arn:aws:s3:::orders-lake", "arn:aws:s3:::orders-lake/*"]}],
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": [f"s3:{a}" for a in ACTIONS.split()],
+                "Resource": ["arn:aws:s3:::orders-lake", "arn:aws:s3:::orders-lake/*"],
+            }
+        ],
     }
     for name, value in (("s3-policy.json", policy), ("trust-policy.json", EC2), ("irsa.template", IRSA)):
         (directory / name).write_text(json.dumps(value))
@@ -78,7 +87,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "procedure.sh").write_text(SCRIPT)
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     command = [str(BIN / "towpath"), "sandbox", "run", "--", "bash", "procedure.sh"]
-    ran = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    ran = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return directory
 
