@@ -144,6 +144,16 @@ _NATIVE: Final = (sa.Boolean, sa.Integer, sa.Float, sa.Date, sa.DateTime, sa.Tim
 LARGEST_DECIMAL: Final = 38  # digits of Arrow's decimal128
 
 
+def naive_timestamps(engine: sa.Engine, table: str) -> list[str]:
+    """Columns without a time zone: dlt would take them for UTC unless it is told that they are not."""
+    if engine.dialect.name == "sqlite":
+        return []
+    columns = sa.inspect(engine).get_columns(table)
+    return [
+        str(item["name"]) for item in columns if isinstance(item["type"], sa.DateTime) and not item["type"].timezone
+    ]
+
+
 def _postgres_type(kind: sa.types.TypeEngine[Any]) -> tuple[bool, DataType | None]:
     """(read as text, decimal to cast it to). Interval, UUID, JSON, arrays and everything unknown are text on purpose."""
     if isinstance(kind, sa.Numeric) and not isinstance(kind, sa.Float):

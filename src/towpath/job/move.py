@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from towpath.errors import UsageError, WorldError
-from towpath.job.arrow_source import BACKEND, Progress, SourceError, register
+from towpath.job.arrow_source import BACKEND, Progress, SourceError, naive_timestamps, register
 from towpath.job.attempt import AttemptSpec
 from towpath.job.result import TableResult
 
@@ -74,6 +74,11 @@ def move(
         source: Any = sql_database(
             engine, table_names=names, backend=cast("Any", BACKEND), reflection_level="minimal", chunk_size=65_536
         )
+        for name in names:
+            naive = naive_timestamps(engine, name)
+            source.resources[name].apply_hints(
+                columns=[{"name": item, "data_type": "timestamp", "timezone": False} for item in naive]
+            )
         load = run.run(source, write_disposition="replace", loader_file_format="parquet")
         load.raise_on_failed_jobs()
     except DltException as error:

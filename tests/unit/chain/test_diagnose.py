@@ -22,7 +22,10 @@ CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 HOST = "oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
 PROVIDER = f"arn:aws:iam::123456789012:oidc-provider/{HOST}"
 ROLE = "arn:aws:iam::123456789012:role/hd-orders"
-POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::orders-lake/*"}]}
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::orders-lake/*"}],
+}
 
 
 def whole() -> dict[str, Any]:
@@ -33,29 +36,56 @@ def whole() -> dict[str, Any]:
                 "Effect": "Allow",
                 "Principal": {"Federated": PROVIDER},
                 "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {"StringEquals": {f"{HOST}:sub": "system:serviceaccount:data:hd-job-sa", f"{HOST}:aud": "sts.amazonaws.com"}},
+                "Condition": {
+                    "StringEquals": {
+                        f"{HOST}:sub": "system:serviceaccount:data:hd-job-sa",
+                        f"{HOST}:aud": "sts.amazonaws.com",
+                    }
+                },
             }
         ],
     }
     return {
         "wanted": {
-            "cluster": "analytics", "region": "eu-west-1", "namespace": "data", "service_account": "hd-job-sa", "role_name": "hd-orders",
+            "cluster": "analytics",
+            "region": "eu-west-1",
+            "namespace": "data",
+            "service_account": "hd-job-sa",
+            "role_name": "hd-orders",
             "policies": [{"name": "hd-orders-s3-policy", "document": POLICY}],
-        },  # fmt: skip
+        },
         "account": "123456789012",
         "issuer": {"url": f"https://{HOST}", "source": "eks:DescribeCluster", "discovery": True, "keys": ["k1"]},
         "provider": {"arn": PROVIDER, "url": f"https://{HOST}", "client_ids": ["sts.amazonaws.com"]},
         "role": {
-            "arn": ROLE, "name": "hd-orders", "path": "/", "max_session": 3600, "trust": trust,
-            "attached": [{"arn": "arn:aws:iam::123456789012:policy/hd-orders-s3-policy", "name": "hd-orders-s3-policy", "document": POLICY}],
-        },  # fmt: skip
-        "service_account": {"namespace": "data", "name": "hd-job-sa", "backend": "kubernetes", "annotations": {"eks.amazonaws.com/role-arn": ROLE}},
+            "arn": ROLE,
+            "name": "hd-orders",
+            "path": "/",
+            "max_session": 3600,
+            "trust": trust,
+            "attached": [
+                {
+                    "arn": "arn:aws:iam::123456789012:policy/hd-orders-s3-policy",
+                    "name": "hd-orders-s3-policy",
+                    "document": POLICY,
+                }
+            ],
+        },
+        "service_account": {
+            "namespace": "data",
+            "name": "hd-job-sa",
+            "backend": "kubernetes",
+            "annotations": {"eks.amazonaws.com/role-arn": ROLE},
+        },
         "exchange": {
-            "ok": True, "arn": "arn:aws:sts::123456789012:assumed-role/hd-orders/towpath-prove", "issuer": f"https://{HOST}",
-            "subject": "system:serviceaccount:data:hd-job-sa", "audiences": ["sts.amazonaws.com"],
-        },  # fmt: skip
+            "ok": True,
+            "arn": "arn:aws:sts::123456789012:assumed-role/hd-orders/towpath-prove",
+            "issuer": f"https://{HOST}",
+            "subject": "system:serviceaccount:data:hd-job-sa",
+            "audiences": ["sts.amazonaws.com"],
+        },
         "access": [{"action": "s3:ListBucket", "resource": "s3://orders-lake", "ok": True}],
-    }  # fmt: skip
+    }
 
 
 def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +116,10 @@ def test_case(path: Path) -> None:
     for finding, expected in zip(found, case["findings"], strict=True):
         assert str(finding.severity) == expected.get("severity", "error")
         for text in expected.get("says", []):
-            assert text.replace("ISSUER", HOST) in f"{finding.message}\n{finding.evidence}\n{finding.fix.command}\n{finding.fix.towpath}"
+            assert (
+                text.replace("ISSUER", HOST)
+                in f"{finding.message}\n{finding.evidence}\n{finding.fix.command}\n{finding.fix.towpath}"
+            )
         assert finding.fix.command
     broken = {state.link: state.ok for state in links(chain)}
     for finding in found:
@@ -118,7 +151,10 @@ def test_chain_survives_being_saved() -> None:
 
 def test_unreadable_part_is_not_taken_for_an_absent_one() -> None:
     value = changed(whole(), {"role": None, "service_account": None})
-    value["unreadable"] = {"role": "cannot be read: not allowed to call iam:GetRole", "service account": "cannot be read: x"}
+    value["unreadable"] = {
+        "role": "cannot be read: not allowed to call iam:GetRole",
+        "service account": "cannot be read: x",
+    }
     chain = Chain.model_validate(value)
     states = {state.link: state for state in links(chain)}
     for link in (LinkName.ROLE, LinkName.TRUST, LinkName.SERVICE_ACCOUNT):
