@@ -39,7 +39,7 @@ class Pattern:
             return value.startswith(self.body)
         if self.kind == "regex":
             return self.regex is not None and self.regex.fullmatch(value) is not None
-        expanded = expand_regex(self.text.lower() if self.fold else self.text, context)
+        expanded = expand_regex(self.text, context, fold=self.fold)
         return expanded is not None and expanded.fullmatch(value) is not None
 
 
@@ -54,33 +54,47 @@ def compile_pattern(text: str, *, variables: bool, fold: bool) -> Pattern:
         return Pattern(text=text, fold=fold, kind="exact", body=body)
     if body.endswith("*") and "*" not in body[:-1] and "?" not in body:
         return Pattern(text=text, fold=fold, kind="prefix", body=body[:-1])
-    return Pattern(text=text, fold=fold, kind="regex", regex=re.compile(wildcard_regex(body), re.DOTALL))
+    return Pattern(text=text, fold=fold, kind="regex", regex=wildcard_regex([body]))
 
 
 def compile_patterns(texts: Iterable[str], *, variables: bool, fold: bool) -> tuple[Pattern, ...]:
     return tuple(compile_pattern(text, variables=variables, fold=fold) for text in texts)
 
 
-def wildcard_regex(text: str) -> str:
-    # A run of stars is one star: IAM reads them alike, and a regex with many of them in a row would backtrack for long.
-    return "".join(
-        ".*" if char == "*" else "." if char == "?" else re.escape(char) for char in re.sub(r"\*+", "*", text)
-    )
+def wildcard_regex(texts: Iterable[str]) -> re.Pattern[str]:
+    """One regular expression for texts put together: those at even places have wildcards, those at odd places are taken literally.
+
+    What stands between two stars is looked for once, at its leftmost place, in an atomic group: where it matches there, no later place
+    could do better, so there is nothing to come back to. Without that a policy like `*a*a*a*b` would take exponential time.
+    """
+    segments = [""]
+    for place, text in enumerate(texts):
+        if place % 2:
+            segments[-1] += re.escape(text)
+            continue
+        for char in text:
+            if char == "*":
+                segments.append("")
+            else:
+                segments[-1] += "." if char == "?" else re.escape(char)
+    if len(segments) == 1:
+        return re.compile(segments[0], re.DOTALL)
+    first, *middle, last = segments
+    return re.compile(first + "".join(f"(?>.*?{each})" for each in middle if each) + ".*" + last, re.DOTALL)
 
 
-def expand_regex(text: str, context: Context) -> re.Pattern[str] | None:
+def expand_regex(text: str, context: Context, *, fold: bool) -> re.Pattern[str] | None:
     """The pattern with its variables filled in, or None when one has no single value in this request."""
     out: list[str] = []
     position = 0
     for match in _VARIABLE.finditer(text):
-        out.append(wildcard_regex(text[position : match.start()]))
-        position = match.end()
         value = _value(match[1], match[2], context)
         if value is None:
             return None
-        out.append(re.escape(value))
-    out.append(wildcard_regex(text[position:]))
-    return re.compile("".join(out), re.DOTALL)
+        out += [text[position : match.start()], value]
+        position = match.end()
+    out.append(text[position:])
+    return wildcard_regex([each.lower() for each in out] if fold else out)
 
 
 def expand_text(text: str, context: Context) -> str | None:

@@ -66,7 +66,7 @@ def test_only_the_tables_asked_for(lake: Lake, tmp_path: Path) -> None:
         "INSERT INTO b VALUES (1)",
     )
     assert lake.run({"sqlite": {"path": path, "tables": ["a"]}}).tables == 1
-    assert not [key for key in lake if "/b/" in key]
+    assert not [key for key in lake.keys() if "/b/" in key]
     result = lake.run({"sqlite": {"path": path, "tables": ["a", "zzz"]}})
     assert result.error is not None
     assert "no table zzz" in result.error.what
@@ -87,7 +87,7 @@ def test_source_that_cannot_be_carried(
     assert result.error is not None
     assert says in result.error.what
     assert where in result.error.where
-    assert not [key for key in lake if key.endswith(".parquet")]
+    assert not [key for key in lake.keys() if key.endswith(".parquet")]
 
 
 def test_missing_database_and_append(lake: Lake, tmp_path: Path) -> None:
