@@ -150,7 +150,8 @@ def access(chain: Chain) -> LinkState:
     if found is None:
         return unseen(chain, LinkName.ACCESS, "access", "not tried")
     if not found:
-        return state(LinkName.ACCESS, "no permission here can be tried without an effect")
+        words = "not tried: none of these permissions can be tried without an effect"
+        return LinkState(link=LinkName.ACCESS, ok=None, evidence=words)
     findings = [
         error(
             "access.refused",

@@ -70,7 +70,6 @@ def main() -> None:
         report(error)
         status = error.exit_status
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("stopped\n")
         status = INTERRUPTED
     except typer.Exit as stop:
         status = stop.exit_code

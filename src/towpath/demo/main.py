@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -105,7 +105,9 @@ def run(directory: Path, *, keep: bool) -> int:
     show = screen.Screen()
     show.title()
     source = _files(directory, show)
-    with show.step("starting an AWS that enforces"), _sandbox() as sandbox:
+    with ExitStack() as stack:
+        with show.step("starting an AWS that enforces"):
+            sandbox = stack.enter_context(_sandbox())
         show.say(f"sandbox at {sandbox.endpoint}, EKS cluster {sandbox.settings.cluster} with an issuer of its own")
         _by_hand(sandbox)
         show.say(f"bucket {BUCKET}; role {ROLE} as the procedure first makes it, trusted by ec2.amazonaws.com")
@@ -119,10 +121,11 @@ def run(directory: Path, *, keep: bool) -> int:
         report = story.report()
         path = directory / "report.json"
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        show.summary(story, chain, path)
+        show.summary(story, path)
         if keep:
             show.how_to_look(sandbox, BUCKET)
-            threading.Event().wait()
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
     return 0
 
 
@@ -170,7 +173,7 @@ def _identity(directory: Path, show: screen.Screen) -> tuple[Chain, World]:
     with show.step("looking at the chain and planning"):
         before = observe(wanted, world)
         changes = plan(before, remove_bootstrap_trust=True)
-    show.plan(changes, before)
+    show.plan(changes)
     with show.step("applying"):
         apply(changes, before, world, Record(directory / "state", before))
     with show.step("proving it with a real exchange"):

@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from towpath.chain.finding import LinkState
-from towpath.chain.observed import Chain
 from towpath.identity import render
 from towpath.identity.plan import Change
 from towpath.sandbox.main import Sandbox
@@ -42,20 +41,20 @@ class Screen:
         )
 
     def say(self, text: str) -> None:
-        self._console.print(Text(f"    {text}", style="dim"))
+        self._line(Text("    "), text, "dim", indent=4)
+
+    def _line(self, start: Text, text: str, style: str, *, indent: int) -> None:
+        self._console.print(start.append(render.hanging(text, indent, self._console), style=style), soft_wrap=True)
 
     @contextmanager
     def step(self, words: str) -> Generator[None]:
-        """A spinner while it lasts, then a line with the time it took."""
+        """A spinner while it lasts, then a line with the time it took. Nothing else may be printed inside."""
         started = time.monotonic()
-        if not self._console.is_terminal:
+        if self._console.is_terminal:
+            with self._console.status(words):
+                yield
+        else:
             yield
-            self._done(words, started)
-            return
-        # A spinner would be drawn over by what is printed inside a long step, so it only introduces the first second.
-        with self._console.status(words):
-            pass
-        yield
         self._done(words, started)
 
     def _done(self, words: str, started: float) -> None:
@@ -74,7 +73,7 @@ class Screen:
 
             def on_event(event: Mapping[str, Any]) -> None:
                 if event.get("event") == "guarded":
-                    status.update(f"pipeline {name}: guard passed as {event.get('role')}")
+                    status.update(f"pipeline {name}: guard passed, {_short(str(event.get('role')))}")
                 elif event.get("event") == "progress":
                     rows[str(event["table"])] = int(event["rows"])
                     status.update(f"pipeline {name}: {sum(rows.values()):,} rows read")
@@ -82,43 +81,36 @@ class Screen:
             yield on_event
         self._done(f"pipeline {name}: SQLite → Parquet on S3, under the assumed role", started)
 
-    def plan(self, changes: Sequence[Change], chain: Chain) -> None:
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    def plan(self, changes: Sequence[Change]) -> None:
         for change in changes:
             sign, style = ("~", "yellow") if change.before is not None else ("+", "green")
-            table.add_row(Text(f"      {sign} {change.kind}", style=style), Text(_short(change.target), style="bold"))
-        self._console.print(table)
+            line = Text(f"      {sign} {change.kind} ", style=style).append(_short(change.target), style="bold")
+            self._console.print(line, soft_wrap=True)
 
     def chain(self, states: Sequence[LinkState]) -> None:
-        self._console.print(render.chain_table(states))
+        for line in render.chain_lines(states, self._console):
+            self._console.print(line, soft_wrap=True)
 
-    def summary(self, story: Story, chain: Chain, report: Path) -> None:
-        rows = Table(
-            title="rows at the destination", title_justify="left", title_style="bold", box=None, padding=(0, 2)
-        )
+    def summary(self, story: Story, report: Path) -> None:
+        rows = Table(box=None, padding=(0, 2))
         rows.add_column("table")
-        rows.add_column("source = S3", justify="right")
+        rows.add_column("rows, source = S3", justify="right")
         for table, number in story.rows.items():
             rows.add_row(table, f"{number:,}")
-        refused = Table(
-            title="refused, each different from the exchange above in one thing",
-            title_justify="left",
-            title_style="bold",
-            box=None,
-            padding=(0, 2),
-        )
-        for name in ("request", "AWS says", "because"):
-            refused.add_column(name, overflow="fold")
-        for item in story.refusals:
-            refused.add_row(item.case, Text(f"{item.code}: {item.message}", style="red"), Text(item.why, style="dim"))
         self._console.print()
         self._console.print(rows)
-        self._console.print()
-        self._console.print(refused)
-        self._console.print()
+        self._console.print("\n  [bold]refused[/bold], each different from the exchange above in one thing")
+        for item in story.refusals:
+            self._line(Text("  ✗ ", style="red"), item.case, "default", indent=4)
+            self._line(Text("    "), f"{item.code}: {item.message}", "red", indent=4)
+            self._line(Text("    "), item.why, "dim", indent=4)
         seconds = time.monotonic() - story.started
         whole = sum(state.ok is True for state in story.chain)
-        words = f"{whole} of {len(story.chain)} links proved · {sum(story.rows.values()):,} rows moved and counted · {len(story.refusals)} refusals · {seconds:.0f} s\nreport: {report}"
+        words = (
+            f"{whole} of {len(story.chain)} links proved · {sum(story.rows.values()):,} rows moved and counted"
+            f" · {len(story.refusals)} refusals · {seconds:.0f} s\nreport: {report}"
+        )
+        self._console.print()
         self._console.print(Panel(Text(words, justify="center"), border_style="green"))
 
     def how_to_look(self, sandbox: Sandbox, bucket: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from towpath.chain.finding import Finding, LinkState, Severity
@@ -20,10 +19,11 @@ MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "di
 REMOVING: Final = frozenset(
     {Kind.DETACH_POLICY, Kind.DELETE_POLICY, Kind.DELETE_PROVIDER, Kind.DELETE_ROLE, Kind.DELETE_SERVICE_ACCOUNT}
 )
-WIDTH: Final = 120
+LINK_COLUMN: Final = 21  # where a link's evidence begins
 
 
 def console() -> Console:
+    """Text goes out whole: a terminal wraps it itself, and what is copied from it, or piped, has no line breaks of ours."""
     return Console(highlight=False, soft_wrap=True)
 
 
@@ -80,7 +80,8 @@ def kept(sentences: Sequence[str]) -> None:
 def links(states: Sequence[LinkState], chain: Chain) -> None:
     out = console()
     out.print(f"[bold]{chain.wanted.owner}[/bold] → {chain.role_arn}")
-    out.print(chain_table(states))
+    for line in chain_lines(states, out):
+        out.print(line)
     findings = [finding for state in states for finding in state.findings]
     for finding in sorted(findings, key=lambda item: item.severity is not Severity.ERROR):
         out.print()
@@ -97,33 +98,37 @@ def links(states: Sequence[LinkState], chain: Chain) -> None:
         )
 
 
-def chain_table(states: Sequence[LinkState]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+def hanging(text: str, indent: int, out: Console) -> str:
+    """The text as it follows `indent` columns: on a terminal wrapped under itself, elsewhere in one line."""
+    if not out.is_terminal:
+        return text
+    lines = textwrap.wrap(text, max(out.width - indent, 20), break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)
+
+
+def chain_lines(states: Sequence[LinkState], out: Console) -> Iterable[Text]:
+    """One line for each link."""
     for state in states:
         mark, style = MARKS[state.ok]
-        table.add_row(
-            Text(f"  {mark}", style=style),
-            Text(str(state.link), style="bold" if state.ok is False else ""),
-            Text(state.evidence, style="" if state.ok is False else "dim"),
+        yield (
+            Text(f"  {mark}  ", style=style)
+            .append(f"{state.link:<{LINK_COLUMN - 5}}", style="bold" if state.ok is False else "default")
+            .append(hanging(state.evidence, LINK_COLUMN, out), style="default" if state.ok is False else "dim")
         )
-    return table
 
 
-def one_finding(finding: Finding) -> Padding:
+def one_finding(finding: Finding) -> Text:
     style = "red" if finding.severity is Severity.ERROR else "yellow"
     text = (
-        Text(f"{finding.severity} ", style=f"bold {style}")
+        Text(f"  {finding.severity} ", style=f"bold {style}")
         .append(f"{finding.link}: ", style="bold")
         .append(finding.message, style="default")
+        .append("\n    seen:    ", style="bold")
+        .append(finding.evidence, style="dim")
     )
-    text.append("\n  seen:    ", style="bold").append(finding.evidence, style="dim")
     if finding.fix.towpath:
-        text.append("\n  towpath: ", style="bold").append(finding.fix.towpath, style="cyan")
-    text.append("\n  by hand: ", style="bold").append(finding.fix.command, style="cyan")
-    return Padding(text, (0, 0, 0, 2))
+        text.append("\n    towpath: ", style="bold").append(finding.fix.towpath, style="cyan")
+    return text.append("\n    by hand: ", style="bold").append(finding.fix.command, style="cyan")
 
 
 def _count(number: int, word: str) -> str:

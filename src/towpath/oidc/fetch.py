@@ -58,7 +58,7 @@ class IssuerMapping:
             reason = "a CA file is for an https LOCAL"
         else:
             return
-        raise UsageError(f"{self.public}={self.local}: {reason}", where="issuer mapping", todo=_EXAMPLE)
+        raise UsageError(f"{self.public}={self.local}: {reason}", where="issuer mapping (--map-issuer)", todo=_EXAMPLE)
 
     @classmethod
     def parse(cls, text: str) -> IssuerMapping:
@@ -66,11 +66,15 @@ class IssuerMapping:
         public, equals, rest = text.partition("=")
         local, _, ca_file = rest.partition(",")
         if not equals:
-            raise UsageError(f"{text!r} is not PUBLIC=LOCAL[,CA_FILE]", where="issuer mapping", todo=_EXAMPLE)
+            raise UsageError(
+                f"{text!r} is not PUBLIC=LOCAL[,CA_FILE]", where="issuer mapping (--map-issuer)", todo=_EXAMPLE
+            )
         path = Path(ca_file) if ca_file else None
         if path is not None and not path.is_file():
             raise UsageError(
-                f"there is no CA file {ca_file}", where="issuer mapping", todo="give the path of a PEM file"
+                f"there is no CA file {ca_file}",
+                where="issuer mapping (--map-issuer)",
+                todo="give the path of a PEM file",
             )
         return cls(public=public, local=local, ca_file=path)
 

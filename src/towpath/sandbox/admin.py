@@ -16,8 +16,12 @@ from towpath.sandbox.record import Record
 from towpath.sandbox.wire import Request, Response
 
 PREFIX: Final = "/.towpath"
+NAMES: Final = "a namespace and a service account have Kubernetes names: lower-case letters, digits and '-'"
 LONGEST_TOKEN: Final = 2**32  # seconds, as in Kubernetes' TokenRequest
-NAME: Final = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
+# Names of objects, and of labels and annotations (Kubernetes, "Object Names and IDs", "Labels and Selectors").
+NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+KEY: Final = re.compile(r"(?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _ACCOUNT: Final = re.compile(r"^/clusters/([^/]+)/namespaces/([^/]+)/serviceaccounts(?:/([^/]+))?$")
 _ISSUER: Final = re.compile(r"^/issuers/([0-9A-F]{32})/(\.well-known/openid-configuration|keys)$")
 
@@ -69,8 +73,8 @@ class Admin:
             return cluster
         namespace, name = body.get("namespace"), body.get("serviceAccount")
         audiences, expires_in = body.get("audiences"), body.get("expiresIn", 3600)
-        if not _is_name(namespace) or not _is_name(name):
-            return _error(400, "namespace and serviceAccount are Kubernetes names: lower-case letters, digits and '-'")
+        if not _is_name(namespace, NAMESPACE) or not _is_name(name, NAME):
+            return _error(400, NAMES)
         if audiences is not None and not (
             isinstance(audiences, list)
             and audiences
@@ -88,10 +92,8 @@ class Admin:
         cluster = self._cluster(cluster_name)
         if isinstance(cluster, Response):
             return cluster
-        if not _is_name(namespace) or (name is not None and not _is_name(name)):
-            return _error(
-                400, "a namespace and a service account have Kubernetes names: lower-case letters, digits and '-'"
-            )
+        if not _is_name(namespace, NAMESPACE) or (name is not None and not _is_name(name, NAME)):
+            return _error(400, NAMES)
         if name is None:
             return (
                 _json(200, {"items": [found.as_kubernetes() for found in cluster.all(namespace)]})
@@ -109,12 +111,17 @@ class Admin:
             parts = [_strings(body.get(key, {})) if body is not None else None for key in ("annotations", "labels")]
             if parts[0] is None or parts[1] is None:
                 return _error(400, "the body is {annotations: {KEY: VALUE or null}, labels: {…}}")
+            if bad := [key for part in parts for key in part or () if not _is_name(key, KEY)]:
+                return _error(
+                    400,
+                    f"{bad[0]!r} is no name of an annotation or label: write PREFIX/NAME, as eks.amazonaws.com/role-arn",
+                )
             return _json(200, cluster.merge(namespace, name, annotations=parts[0], labels=parts[1]).as_kubernetes())
         return _error(405, "GET, PATCH or DELETE")
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and NAME.match(value) is not None
+def _is_name(value: object, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def _strings(value: object) -> dict[str, str | None] | None:

@@ -6,12 +6,13 @@ whoever asks.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
@@ -52,6 +53,7 @@ class Backend:
                 where="towpath.sandbox",
                 todo="share one sandbox (the pytest fixture is one for the session), or start another process: `towpath sandbox`",
             )
+        _without_the_users_profile()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         self._app: Any = DomainDispatcherApplication(create_backend_app)
@@ -123,9 +125,28 @@ class _Raw(io.BytesIO):
 
 @lru_cache(maxsize=1)
 def _session() -> Any:
+    """An SDK session that reads no setting of the user's: neither AWS_PROFILE nor a configuration file."""
     import botocore.session
 
-    return botocore.session.Session()
+    nothing: dict[str, tuple[None, None, str | None, None]] = {
+        "profile": (None, None, None, None),
+        "config_file": (None, None, os.devnull, None),
+        "credentials_file": (None, None, os.devnull, None),
+    }
+    return botocore.session.Session(session_vars=nothing)
+
+
+def _without_the_users_profile() -> None:
+    """The emulator asks the SDK for lists of regions, one of them when it is imported: with the user's AWS_PROFILE that can fail."""
+    boto3: Any = importlib.import_module("boto3")
+    ours, theirs = partial(boto3.Session, botocore_session=_session()), boto3.Session
+    boto3.Session = ours
+    try:
+        for name in ("core.base_backend", "ec2.models.availability_zones_and_regions", "eks.utils"):
+            module: Any = importlib.import_module(f"moto.{name}")
+            module.Session = ours
+    finally:
+        boto3.Session = theirs
 
 
 def _closing(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -11,15 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from towpath.errors import UsageError
 from towpath.sandbox.settings import SandboxSettings
 
 if TYPE_CHECKING:
     from towpath.sandbox.main import Sandbox
-
-GRACE: Final = 10  # seconds a command has to end after a signal was passed on, before it is killed
 
 
 def serve(settings: SandboxSettings, *, as_json: bool) -> None:
@@ -39,6 +37,17 @@ def run(settings: SandboxSettings, command: Sequence[str]) -> int:
 
     with _starting(settings) as sandbox:
         environment = {**without_aws(os.environ), **sandbox.environment()}
+        # From here a signal is the command's to end on: SIGTERM is passed on, Ctrl-C it gets from the terminal itself.
+        child: subprocess.Popen[bytes] | None = None
+        terminated = threading.Event()
+
+        def on_stop(number: int) -> None:
+            if number == signal.SIGTERM:
+                terminated.set()
+                if child is not None:
+                    child.terminate()
+
+        _on_stop(on_stop)
         try:
             child = subprocess.Popen(list(command), env=environment)
         except OSError as error:
@@ -47,18 +56,9 @@ def run(settings: SandboxSettings, command: Sequence[str]) -> int:
                 where="towpath sandbox run",
                 todo="give a command on the PATH, after --",
             ) from None
-        # A terminal sends Ctrl-C to the command as well as to us; we only wait for it to end.
-        _on_stop(lambda number: child.send_signal(number) if number == signal.SIGTERM else None)
-        try:
-            status = child.wait()
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                try:
-                    child.wait(GRACE)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
+        if terminated.is_set():
+            child.terminate()
+        status = child.wait()
     return status if status >= 0 else 128 - status
 
 

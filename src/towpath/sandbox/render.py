@@ -13,7 +13,9 @@ STYLES: Final = {"allowed": "green", "denied": "red", "refused": "yellow"}
 
 
 def calls(found: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    console = console or Console()
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=10_000)  # one line for each call, for grep
     if not found:
         console.print("no calls yet")
         return

@@ -16,7 +16,7 @@ REGION: Final = "eu-west-1"
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxSettings:
-    """One sandbox. Raises UsageError for a region that is not one."""
+    """One sandbox. Raises UsageError for what is not a region, an account or a host name."""
 
     listen: str = "127.0.0.1"  # address; anything but loopback is opened only when it is named here
     port: int = 0  # 0: a free one
@@ -33,6 +33,13 @@ class SandboxSettings:
             )
         if not re.fullmatch(r"\d{12}", self.account):
             raise UsageError(f"{self.account!r} is not an account", where="--account", todo="give twelve digits")
+        for host in self.hosts:
+            if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", host):
+                raise UsageError(
+                    f"{host!r} is not a host name",
+                    where="--host",
+                    todo="give a name without scheme or port, as sandbox.test",
+                )
 
     @property
     def partition(self) -> str:

@@ -1,0 +1,245 @@
+"""`towpath sandbox` as a process: what it prints, what status it ends with, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOWPATH = str(Path(sys.executable).parent / "towpath")
+
+
+def towpath(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TOWPATH, *arguments],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@contextmanager
+def start(*arguments: str) -> Generator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [TOWPATH, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def processes_of_session(session: int) -> list[int]:
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", 137), ("kill -TERM $$", 143)],
+)
+def test_run_ends_with_the_commands_status(script: str, status: int) -> None:
+    assert towpath("sandbox", "run", "--", "sh", "-c", script).returncode == status
+
+
+def test_run_gives_the_administrators_environment_and_nothing_of_the_users() -> None:
+    done = towpath(
+        "sandbox", "run", "--", sys.executable, "-c",
+        "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith(('AWS', 'TOWPATH'))}))",
+        env={"AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "real", "AWS_ENDPOINT_URL_S3": "https://real"},
+    )  # fmt: skip
+    seen = json.loads(done.stdout)
+    assert seen["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    assert {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_REGION",
+        "TOWPATH_SANDBOX_URL",
+        "TOWPATH_SANDBOX_SECRET",
+    } <= set(seen)
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"} & set(seen)
+
+
+def test_run_of_a_command_that_is_not_there() -> None:
+    done = towpath("sandbox", "run", "--", "no-such-command")
+    assert done.returncode == 2
+    assert "error: cannot run no-such-command" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_run_stopped_leaves_nothing(number: signal.Signals, status: int) -> None:
+    with start(
+        "sandbox", "run", "--", "sh", "-c", "trap 'exit 130' INT; echo up; while :; do sleep 0.1; done"
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        if number == signal.SIGINT:
+            os.killpg(running.pid, number)  # a terminal's Ctrl-C reaches the whole group
+        else:
+            running.send_signal(number)
+        assert running.wait(20) == status
+        deadline = time.monotonic() + 5
+        while processes_of_session(running.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert processes_of_session(running.pid) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_foreground_prints_its_environment_and_stops_cleanly(number: signal.Signals) -> None:
+    with start("sandbox", "--port", "0", "--json") as running:
+        assert running.stdout is not None
+        document = json.loads(running.stdout.readline())
+        assert document["environment"]["AWS_ENDPOINT_URL"] == document["endpoint"]
+        env = document["environment"]
+        assert towpath("sandbox", "token", "--service-account", "data/hd-job-sa", env=env).stdout.count(".") == 2
+        running.send_signal(number)
+        assert running.wait(20) == 0
+        assert running.stderr is not None
+        assert "Traceback" not in running.stderr.read()
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(document["endpoint"], timeout=2)
+        gone = towpath("sandbox", "token", "--service-account", "data/hd-job-sa", env=env)
+        assert gone.returncode == 1
+        assert "does not answer" in gone.stderr
+
+
+def test_exports_are_shell() -> None:
+    with start("sandbox", "--port", "0") as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        lines = running.stdout.read().splitlines()
+        running.wait(20)
+        assert "Ctrl-C stops it" in first
+        assert lines
+        assert all(line.startswith("export ") for line in lines)
+        script = "\n".join([*lines, 'echo "$AWS_ENDPOINT_URL"'])
+        shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+        assert shell.stdout.startswith("http://127.0.0.1:")
+
+
+def test_listening_beyond_loopback_is_said() -> None:
+    with start("sandbox", "--port", "0", "--listen", "0.0.0.0") as running:
+        assert running.stderr is not None
+        running.stderr.readline()
+        warning = running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        running.wait(20)
+        assert "warning: it listens on 0.0.0.0, open to that network" in warning
+
+
+def test_port_taken() -> None:
+    with start("sandbox", "--port", "0", "--json") as running:
+        assert running.stdout is not None
+        port = json.loads(running.stdout.readline())["endpoint"].rsplit(":", 1)[1]
+        taken = towpath("sandbox", "--port", port)
+        running.send_signal(signal.SIGINT)
+        running.wait(20)
+        assert taken.returncode == 1
+        assert f":{port}" in taken.stderr
+        assert "Traceback" not in taken.stderr
+
+
+def inside(script: str) -> subprocess.CompletedProcess[str]:
+    return towpath(
+        "sandbox", "run", "--", "bash", "-c", script, env={"PATH": f"{Path(TOWPATH).parent}:{os.environ['PATH']}"}
+    )
+
+
+def test_token_annotate_and_calls_inside_a_run() -> None:
+    done = inside(
+        """
+        set -e
+        towpath sandbox token --service-account data/hd-job-sa --audience a --audience b --expires-in -60 --json
+        towpath sandbox annotate data/hd-job-sa eks.amazonaws.com/role-arn=arn:aws:iam::123456789012:role/r
+        towpath sandbox annotate data/hd-job-sa eks.amazonaws.com/role-arn- --json
+        python -c 'import botocore.session as s; s.Session().create_client("sts").get_caller_identity()'
+        python -c 'import botocore.session as s; s.Session().create_client("sts", aws_secret_access_key="x", aws_access_key_id="AKIAIOSFODNN7EXAMPLE").get_caller_identity()' 2>/dev/null || true
+        towpath sandbox calls --json
+        towpath sandbox calls --json --denied
+        towpath sandbox calls
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    token, annotated, removed, calls, denied, *table = done.stdout.splitlines()
+    assert json.loads(token)["token"].count(".") == 2
+    assert annotated == "serviceaccount/hd-job-sa annotated"
+    assert not json.loads(removed)["metadata"].get("annotations")
+    recorded: Sequence[dict[str, Any]] = json.loads(calls)
+    assert [call["decision"] for call in recorded] == ["allowed", "denied"]
+    assert json.loads(denied) == [recorded[1]]
+    assert any("sts:GetCallerIdentity" in line for line in table)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("sandbox", "token", "--service-account", "hd-job-sa"), "NAMESPACE/NAME"),
+        (("sandbox", "token", "--service-account", "Data/x y"), "service account"),
+        (("sandbox", "token", "--service-account", "data/x", "--cluster", "nope"), "nope"),
+        (("sandbox", "annotate", "data/x", "key"), "neither KEY=VALUE nor KEY-"),
+        (("sandbox", "annotate", "data/x", "a b=c"), "'a b' is no name of an annotation"),
+    ],
+)
+def test_bad_input_inside_a_run(arguments: Sequence[str], says: str) -> None:
+    done = towpath("sandbox", "run", "--", TOWPATH, *arguments)
+    assert done.returncode in {1, 2}
+    assert says.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("sandbox", "token", "--service-account", "data/x"), "towpath sandbox"),
+        (("sandbox", "--account", "12"), "account"),
+        (("sandbox", "--region", "mars-1"), "mars-1"),
+        (("sandbox", "--listen", "nowhere.invalid"), "nowhere.invalid"),
+        (("sandbox", "--port", "99999"), "65535"),
+        (("sandbox", "--map-issuer", "x"), "--map-issuer"),
+        (("sandbox", "--host", "a b"), "a b"),
+        (("sandbox", "run"), "COMMAND"),
+        (("nonsense",), "nonsense"),
+        (("identity", "aply"), "aply"),
+    ],
+)
+def test_bad_input_outside(arguments: Sequence[str], says: str) -> None:
+    done = towpath(*arguments)
+    assert done.returncode in {1, 2}, done.stdout
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (), ("identity",), ("identity", "apply"), ("identity", "plan"), ("identity", "doctor"), ("identity", "prove"), ("identity", "destroy"),
+        ("sandbox",), ("sandbox", "run"), ("sandbox", "token"), ("sandbox", "annotate"), ("sandbox", "calls"), ("demo",),
+    ],
+)  # fmt: skip
+def test_every_command_has_help(command: Sequence[str]) -> None:
+    done = towpath(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
