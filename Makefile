@@ -27,6 +27,7 @@ check: $(STAMP) ## format, lint, types, layers
 	.venv/bin/lint-imports
 
 bench: $(STAMP) ## each benchmark beside its peer, as ratios
+	.venv/bin/python -m benchmarks.start
 	.venv/bin/python -m benchmarks.identity_apply
 
 lock: $(UV) ## resolve anew: requirements.lock, and the same pins in pyproject.toml

@@ -31,7 +31,7 @@ class Severity(StrEnum):
 class Value(BaseModel):
     """Base of everything in a chain: frozen, keyword-only, serialisable, unknown fields refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Fix(Value):

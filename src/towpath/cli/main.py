@@ -81,6 +81,8 @@ def main() -> None:
         if (usage := _usage(error)) is None:
             raise
         status = usage
+    # The interpreter looks for cycles once more when it ends, among all those models: 80 of 450 ms for nothing.
+    gc.freeze()
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -1,4 +1,7 @@
-"""What each `towpath identity` command does, from resolved input to an exit status; the CLI only parses flags."""
+"""What each `towpath identity` command does, from resolved input to an exit status; the CLI only parses flags.
+
+What only one command needs is imported there: `apply` is to be over before a person looks up.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from towpath.chain.diagnose import diagnose, links
 from towpath.chain.finding import LinkName, Severity
 from towpath.chain.observed import Chain, Wanted
 from towpath.errors import UsageError
 from towpath.identity import render
 from towpath.identity.apply import apply
-from towpath.identity.destroy import plan_destroy, roles_trusting
 from towpath.identity.observe import observe
 from towpath.identity.plan import Change, plan
-from towpath.identity.prove import prove
 from towpath.identity.record import Record, default_directory
 from towpath.identity.world import World, open_world
 
@@ -74,6 +74,9 @@ def run_apply(options: Options, *, remove_bootstrap_trust: bool, yes: bool) -> i
 
 
 def run_doctor(options: Options, *, saved: Sequence[Chain] = (), exchange: bool) -> int:
+    from towpath.chain.diagnose import diagnose, links
+    from towpath.identity.prove import prove
+
     chains = list(saved)
     for wanted in options.wanted if not saved else ():
         world = options.open(wanted)
@@ -92,6 +95,9 @@ def run_doctor(options: Options, *, saved: Sequence[Chain] = (), exchange: bool)
 
 
 def run_prove(options: Options) -> int:
+    from towpath.chain.diagnose import links
+    from towpath.identity.prove import prove
+
     failed = False
     chains: list[Chain] = []
     for wanted in options.wanted:
@@ -114,6 +120,8 @@ def run_prove(options: Options) -> int:
 
 
 def run_destroy(options: Options, *, yes: bool) -> int:
+    from towpath.identity.destroy import plan_destroy, roles_trusting
+
     made: list[Change] = []
     for wanted in options.wanted:
         world = options.open(wanted)
@@ -189,6 +197,8 @@ def load(path: Path) -> list[Chain]:
 
 def report(chain: Chain) -> dict[str, object]:
     """A chain's links and findings for a script."""
+    from towpath.chain.diagnose import diagnose, links
+
     return {
         "identity": chain.wanted.owner,
         "role": chain.role_arn,

@@ -44,7 +44,7 @@ Seconds = Annotated[int, BeforeValidator(_seconds)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
 
 class Cluster(_Model):
