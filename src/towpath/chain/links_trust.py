@@ -15,6 +15,8 @@ from towpath.chain.observed import Chain
 from towpath.chain.words import apply, document, error, state, unseen, warning
 from towpath.iam import build
 from towpath.iam import partition as partitions
+from towpath.iam.context import Context
+from towpath.iam.matching import compile_pattern
 
 ANYBODY: Final = "system:serviceaccount:kube-system:default"  # stands for every other service account of the cluster
 OTHER_AUDIENCE: Final = "https://kubernetes.default.svc"
@@ -248,7 +250,7 @@ def _mistake(chain: Chain, statement: Mapping[str, Any]) -> tuple[str, int, str,
 def _matches(condition: tuple[str, tuple[str, ...]], subject: str) -> bool:
     operator, values = condition
     if "Like" in operator:
-        return any(re.fullmatch(re.escape(value).replace(r"\*", ".*").replace(r"\?", "."), subject) for value in values)
+        return any(compile_pattern(value, variables=False, fold=False).match(subject, Context()) for value in values)
     return subject in values
 
 

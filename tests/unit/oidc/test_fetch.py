@@ -324,7 +324,7 @@ def test_malformed_mappings(text: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         IssuerMapping.parse(text)
     assert says in caught.value.what
-    assert (caught.value.where, bool(caught.value.todo)) == ("issuer mapping", True)
+    assert (caught.value.where, bool(caught.value.todo)) == ("issuer mapping (--map-issuer)", True)
 
 
 def test_environment() -> None:
