@@ -6,7 +6,7 @@ UV := $(TOOLS)/bin/uv
 STAMP := .venv/.installed
 KEEP ?=
 
-.PHONY: demo test check long bench lock clean help
+.PHONY: cluster cluster-down demo test check long bench lock clean help
 
 help: ## what there is to run
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -48,3 +48,9 @@ $(UV):
 
 clean: ## remove what make made here
 	rm -rf .venv $(TOOLS) demo .cache .pytest_cache .ruff_cache .hypothesis
+
+cluster: $(STAMP) ## a real Kubernetes on this machine (root and Debian; the first time builds it: 4 to 12 minutes)
+	@.venv/bin/python -m tools.cluster up
+
+cluster-down: $(STAMP) ## and away with it: no process, mount, rule or setting stays
+	@.venv/bin/python -m tools.cluster down

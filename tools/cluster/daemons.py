@@ -87,12 +87,10 @@ def hierarchies() -> list[Path]:
 def make_cgroup(group: Path, root: Path) -> Path:
     """The group and those above it. A v1 cpuset accepts no process before it is told its processors."""
     for path in [*reversed([p for p in group.parents if p.is_relative_to(root) and p != root]), group]:
-        if path.exists():
-            continue
-        path.mkdir()
+        path.mkdir(exist_ok=True)
         for name in ("cpuset.cpus", "cpuset.mems"):
-            if (path / name).exists() and (value := (path.parent / name).read_text().strip()):
-                (path / name).write_text(value)
+            if (path / name).exists() and not (path / name).read_text().strip():
+                (path / name).write_text((path.parent / name).read_text().strip())
     return group
 
 
@@ -122,8 +120,8 @@ def remove_cgroups(cgroup: str) -> None:
 
 
 def _groups(cgroup: str) -> Iterator[Path]:
-    """Deepest first."""
-    for root in hierarchies():
+    """Deepest first; in the unified hierarchy beside v1 too, where the runtime makes groups of the same name."""
+    for root in {*hierarchies(), *(path for path in CGROUPS.glob("unified") if path.is_dir())}:
         for path, _, _ in os.walk(root / cgroup, topdown=False):
             yield Path(path)
 
