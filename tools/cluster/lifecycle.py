@@ -86,7 +86,7 @@ class Cluster:
         with contextlib.suppress(Unavailable):
             network.down(settings)
         for link in Path("/var/log/containers").glob("*.log"):
-            if str(settings.directory) in os.readlink(link):
+            if str(settings.directory) in str(link.readlink()):
                 link.unlink()
         shutil.rmtree(settings.directory, ignore_errors=True)
 

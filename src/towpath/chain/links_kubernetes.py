@@ -130,6 +130,18 @@ def exchange(chain: Chain) -> LinkState:
         return unseen(chain, LinkName.EXCHANGE, "exchange", "not tried")
     if found.ok:
         return state(LinkName.EXCHANGE, f"{found.subject} became {found.arn}")
+    if found.issuer and chain.issuer is not None and found.issuer != chain.issuer.url:
+        other = error(
+            "exchange.other-issuer",
+            LinkName.EXCHANGE,
+            f"the token is not from this cluster: its iss is {found.issuer}, {chain.issuer.source} says {chain.issuer.url}",
+            evidence=f"{found.code}: {found.message}",
+            command=f"aws eks update-kubeconfig --name {chain.wanted.cluster} --region {chain.wanted.region}"
+            if chain.wanted.eks
+            else "use the kubeconfig of the cluster whose issuer that is, or give its issuer with --issuer",
+            row=3,
+        )
+        return state(LinkName.EXCHANGE, f"{found.code}: {found.message}", [other])
     meaning, row = _CODES.get(found.code, ("the exchange failed", 16))
     findings = [
         error(

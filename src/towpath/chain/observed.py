@@ -30,7 +30,9 @@ class Wanted(Value):
 
     cluster: str  # EKS cluster's name, or a name for a self-hosted one
     region: str
-    eks: bool = True  # False: the issuer is `issuer_url`, and no EKS call is made
+    eks: bool = (
+        True  # False: the issuer is `issuer_url`, or where that is None what the API server says; no EKS call is made
+    )
     issuer_url: str | None = None
     namespace: str
     service_account: str
@@ -41,6 +43,21 @@ class Wanted(Value):
     policies: tuple[WantedPolicy, ...] = ()
     policy_arns: tuple[str, ...] = ()
     wildcard: bool = False
+    token_audience: str | None = None  # None: what the partition's STS takes
+    token_expiration: int | None = None  # seconds, for a webhook; None: its own default
+    sts_regional_endpoints: bool | None = None  # for a webhook; None: its own default
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """What the service account is to be annotated with beside the role, by the EKS webhook's keys."""
+        wanted = {
+            "audience": self.token_audience,
+            "token-expiration": None if self.token_expiration is None else str(self.token_expiration),
+            "sts-regional-endpoints": None
+            if self.sts_regional_endpoints is None
+            else str(self.sts_regional_endpoints).lower(),
+        }
+        return {f"eks.amazonaws.com/{key}": value for key, value in wanted.items() if value is not None}
 
     @property
     def partition(self) -> str:
@@ -48,7 +65,7 @@ class Wanted(Value):
 
     @property
     def audience(self) -> str:
-        return partitions.of_region(self.region).sts_audience
+        return self.token_audience or partitions.of_region(self.region).sts_audience
 
     @property
     def subject(self) -> str:
@@ -110,6 +127,13 @@ class ObservedServiceAccount(Value):
     uid: str = ""
     annotations: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
+    owners: dict[str, str] = Field(default_factory=dict)  # annotation -> the field manager that set it
+
+    @property
+    def helm_release(self) -> tuple[str, str] | None:
+        """(namespace, name) of the Helm release this belongs to."""
+        name = self.annotations.get("meta.helm.sh/release-name")
+        return (self.annotations.get("meta.helm.sh/release-namespace", self.namespace), name) if name else None
 
 
 class ObservedExchange(Value):

@@ -13,7 +13,8 @@ from towpath.chain.observed import Chain, Wanted
 
 def flags(wanted: Wanted) -> str:
     """The flags that name this identity to any `towpath identity` command."""
-    cluster = f"--eks {wanted.cluster}" if wanted.eks else f"--issuer {wanted.issuer_url} --cluster {wanted.cluster}"
+    issuer = f"--issuer {wanted.issuer_url} " if wanted.issuer_url else ""
+    cluster = f"--eks {wanted.cluster}" if wanted.eks else f"{issuer}--cluster {wanted.cluster}"
     return f"{cluster} --region {wanted.region} --namespace {wanted.namespace} --service-account {wanted.service_account} --role {wanted.role_name}"
 
 

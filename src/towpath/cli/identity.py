@@ -35,10 +35,17 @@ class Flags:
         eks: Annotated[str | None, typer.Option("--eks", metavar="NAME", help="EKS cluster.")] = None,
         issuer: Annotated[
             str | None,
-            typer.Option("--issuer", metavar="URL", help="Issuer of a cluster that is not EKS, with --cluster."),
+            typer.Option(
+                "--issuer", metavar="URL", help="Issuer of a cluster that is not EKS. Default: as its server says."
+            ),
         ] = None,
         cluster: Annotated[
-            str | None, typer.Option("--cluster", metavar="NAME", help="Name for a cluster given by --issuer.")
+            str | None,
+            typer.Option(
+                "--cluster",
+                metavar="NAME",
+                help="Name of your choice for a cluster that is not EKS, reached by its kubeconfig.",
+            ),
         ] = None,
         region: Annotated[
             str | None, typer.Option("--region", envvar="AWS_REGION", help="Region of the cluster.")

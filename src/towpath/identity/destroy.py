@@ -15,7 +15,8 @@ from towpath.identity.aws import Aws
 from towpath.identity.observe import as_document
 from towpath.identity.plan import OWNER_TAG, STAGES, Change, Kind
 from towpath.identity.record import Record
-from towpath.identity.service_accounts import FIELD_MANAGER, MANAGED_BY
+from towpath.identity.service_accounts import MANAGED_BY
+from towpath.kubernetes.connection import FIELD_MANAGER
 
 
 def plan_destroy(
@@ -133,5 +134,15 @@ def _service_account(chain: Chain, changes: list[Change], kept: list[str]) -> No
             Change(kind=Kind.DELETE_SERVICE_ACCOUNT, target=target, before={"annotations": found.annotations})
         )
     else:
-        changes.append(Change(kind=Kind.ANNOTATE, target=target, before={ROLE_ARN: found.annotations[ROLE_ARN]}))
+        changes.append(
+            Change(
+                kind=Kind.ANNOTATE,
+                target=target,
+                before={
+                    key: found.annotations[key]
+                    for key in (ROLE_ARN, *chain.wanted.annotations)
+                    if key in found.annotations
+                },
+            )
+        )
         kept.append(f"service account {target}: towpath did not make it; only its annotation goes")

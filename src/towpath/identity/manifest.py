@@ -48,7 +48,7 @@ class _Model(BaseModel):
 
 
 class Cluster(_Model):
-    """An EKS cluster by name, or any other by its issuer's URL (then `name` is ours to choose)."""
+    """An EKS cluster by name, or any other by a name of your choice; its issuer is then `issuer`, or what its API server says."""
 
     eks: str | None = None
     issuer: str | None = None
@@ -57,10 +57,12 @@ class Cluster(_Model):
 
     @model_validator(mode="after")
     def _one(self) -> Cluster:
-        if (self.eks is None) == (self.issuer is None):
-            raise ValueError("a cluster is either eks: NAME, or issuer: URL with name: NAME")
-        if self.issuer is not None and (not self.issuer.startswith("https://") or not self.name):
-            raise ValueError("a cluster by issuer has an https URL and a name")
+        if (self.eks is None) == (self.name is None) or (self.eks is not None and self.issuer is not None):
+            raise ValueError(
+                "a cluster is either eks: NAME, or name: NAME (with issuer: URL, or as its kubeconfig's server says)"
+            )
+        if self.issuer is not None and not self.issuer.startswith("https://"):
+            raise ValueError("an issuer is an https URL")
         if not REGION.fullmatch(self.region):
             raise ValueError(f"{self.region!r} is not a region's code, as eu-west-1 is")
         return self
@@ -98,6 +100,9 @@ class Identity(_Model):
     role: Role
     permissions: tuple[Permission, ...] = ()
     wildcard: bool = False
+    audience: str | None = Field(default=None, min_length=1, max_length=255)
+    token_expiration: Seconds | None = Field(default=None, alias="tokenExpiration", ge=600, le=86_400)
+    sts_regional_endpoints: bool | None = Field(default=None, alias="stsRegionalEndpoints")
 
 
 class Manifest(_Model):
@@ -172,7 +177,8 @@ def from_flags(
     permissions_boundary: str | None = None,
 ) -> Wanted:
     """One identity by flags, through the same checks as a file's."""
-    missing = [flag for flag, value in (("--eks", eks or issuer), ("--region", region), ("--role", role)) if not value]
+    named = (("--eks (or --cluster)", eks or cluster), ("--region", region), ("--role", role))
+    missing = [flag for flag, value in named if not value]
     if missing:
         raise ManifestError(
             f"missing {' and '.join(missing)}",
@@ -183,7 +189,8 @@ def from_flags(
         "cluster": {
             "region": region,
             **({"eks": eks} if eks else {}),
-            **({"issuer": issuer, "name": cluster} if issuer else {}),
+            **({"issuer": issuer} if issuer else {}),
+            **({"name": cluster} if cluster else {}),
         },
         "namespace": namespace,
         "identities": [
@@ -258,6 +265,9 @@ def _wanted(manifest: Manifest, identity: Identity, where: str, base: Path) -> W
         policies=tuple(policies),
         policy_arns=tuple(dict.fromkeys(policy_arns)),
         wildcard=identity.wildcard,
+        token_audience=identity.audience,
+        token_expiration=identity.token_expiration,
+        sts_regional_endpoints=identity.sts_regional_endpoints,
     )
 
 

@@ -59,6 +59,7 @@ def observe(wanted: Wanted, world: World, *, discovery: bool = True) -> Chain:
             ]
         )
         accounts = pool.submit(_service_account, wanted, world)
+        webhook = pool.submit(_webhook, wanted, world) if discovery else None
         number = account.result()
         named = pool.submit(_named, aws, wanted, number)
 
@@ -88,6 +89,7 @@ def observe(wanted: Wanted, world: World, *, discovery: bool = True) -> Chain:
             policies=policies,
             quotas=part("quotas", quotas) or {},
             service_account=service_account,
+            webhook=webhook.result() if webhook is not None else "",
             unreadable={name: why for name, why in unreadable.items() if name != "quotas"},
         )
 
@@ -109,8 +111,10 @@ def _issuer(wanted: Wanted, world: World, *, discovery: bool) -> ObservedIssuer 
         url, source = cluster.get("identity", {}).get("oidc", {}).get("issuer"), "eks:DescribeCluster"
         if not url:
             return None
+    elif wanted.issuer_url:
+        url, source = wanted.issuer_url, "manifest"
     else:
-        url, source = str(wanted.issuer_url), "manifest"
+        url, source = world.service_accounts().issuer(), "the API server"
     return _documents(str(url), source, world) if discovery else ObservedIssuer(url=url, source=source)
 
 
@@ -214,6 +218,13 @@ def _policy(aws: Aws, arn: str) -> ObservedPolicy | None:
 
 def _service_account(wanted: Wanted, world: World) -> ObservedServiceAccount | None:
     return world.service_accounts().get(wanted.namespace, wanted.service_account)
+
+
+def _webhook(wanted: Wanted, world: World) -> str:
+    try:
+        return world.service_accounts().injection(wanted.namespace, wanted.service_account)
+    except WorldError:
+        return ""  # no way to the cluster: the service account's link says so
 
 
 def _tags(found: dict[str, Any]) -> dict[str, str]:

@@ -9,10 +9,11 @@ from typing import Any, Final
 from towpath.chain.finding import Value
 from towpath.chain.links_aws import same_document
 from towpath.chain.links_kubernetes import ROLE_ARN
-from towpath.chain.observed import Chain, ObservedPolicy
+from towpath.chain.observed import Chain, ObservedPolicy, ObservedServiceAccount
 from towpath.errors import UsageError, WorldError
 from towpath.iam import arn as arns
 from towpath.iam import build, quota
+from towpath.kubernetes.connection import FIELD_MANAGER
 
 OWNER_TAG: Final = "towpath:owner"
 
@@ -214,16 +215,38 @@ def our_statement(chain: Chain) -> Mapping[str, Any]:
 
 def _service_account(chain: Chain) -> list[Change]:
     wanted, found = chain.wanted, chain.service_account
-    value = found.annotations.get(ROLE_ARN) if found is not None else None
-    if value == chain.role_arn or wanted.wildcard:
+    if wanted.wildcard:
         return []
-    note = "" if found is not None else "the service account is created"
+    after = {ROLE_ARN: chain.role_arn, **wanted.annotations}
+    held = found.annotations if found is not None else {}
+    if all(held.get(key) == value for key, value in after.items()):
+        return []
     return [
         Change(
             kind=Kind.ANNOTATE,
             target=f"{wanted.namespace}/{wanted.service_account}",
-            before={ROLE_ARN: value} if value else None,
-            after={ROLE_ARN: chain.role_arn},
-            note=note,
+            before={key: held[key] for key in after if key in held} or None,
+            after=after,
+            note=_note(found, after),
         )
     ]
+
+
+def _note(found: ObservedServiceAccount | None, after: Mapping[str, str]) -> str:
+    """What to know of this service account before its annotations are changed: who else looks after it."""
+    if found is None:
+        return "the service account is created"
+    if found.helm_release is not None:
+        namespace, release = found.helm_release
+        values = ", ".join(f"{key}: {value}" for key, value in after.items())
+        return (
+            f"it belongs to the Helm release {release} in namespace {namespace}: its next upgrade keeps this when its values "
+            f"say so; in Fivetran's chart that is config.sa_annotations: {{{values}}}"
+        )
+    others = {
+        found.owners[key]
+        for key in after
+        if found.annotations.get(key) not in {None, after[key]} and key in found.owners
+    }
+    others.discard(FIELD_MANAGER)
+    return f"last set by {', '.join(sorted(others))}" if others else ""

@@ -6,15 +6,17 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from towpath.chain.observed import ObservedServiceAccount
 from towpath.errors import MissingPermissionError, WorldError
+from towpath.kubernetes.connection import FIELD_MANAGER, Connection
 
-FIELD_MANAGER: Final = "towpath"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"  # on a service account that towpath created
+DISCOVERY: Final = "/.well-known/openid-configuration"
+TOKEN_VOLUME: Final = "aws-iam-token"  # as the EKS webhook names it
 TOKEN_SECONDS: Final = 600  # the shortest life Kubernetes gives a token
 
 
@@ -31,6 +33,14 @@ class ServiceAccounts(Protocol):
     def delete(self, namespace: str, name: str) -> None: ...
 
     def token(self, namespace: str, name: str, audience: str) -> str: ...
+
+    def issuer(self) -> str:
+        """The issuer of this cluster's tokens, as the cluster itself says."""
+        ...
+
+    def injection(self, namespace: str, name: str) -> str:
+        """One sentence: does anything beside towpath put the token into this service account's pods? Empty where nothing can."""
+        ...
 
 
 class SandboxServiceAccounts:
@@ -69,6 +79,16 @@ class SandboxServiceAccounts:
         answer = self._ask("POST", "/token", body)
         return str(answer["token"]) if answer is not None else ""
 
+    def issuer(self) -> str:
+        raise WorldError(
+            "the sandbox's clusters are EKS clusters: their issuer is told by EKS",
+            where=f"cluster {self._cluster}",
+            todo=f"give --eks {self._cluster}",
+        )
+
+    def injection(self, namespace: str, name: str) -> str:
+        return ""
+
     def _path(self, namespace: str, name: str) -> str:
         return f"/clusters/{self._cluster}/namespaces/{namespace}/serviceaccounts/{name}"
 
@@ -103,18 +123,19 @@ class KubernetesServiceAccounts:
     backend = "kubernetes"
 
     def __init__(self, *, kubeconfig: Path | None = None, context: str | None = None) -> None:
-        from lightkube import Client, KubeConfig
-        from lightkube.core.exceptions import ConfigError
+        self._connection = Connection(kubeconfig=kubeconfig, context=context)
+        self._client = self._connection.client
 
-        try:
-            config = KubeConfig.from_file(str(kubeconfig)) if kubeconfig else KubeConfig.from_env()
-            self._client: Any = Client(config=config.get(context_name=context), field_manager=FIELD_MANAGER)
-        except (ConfigError, OSError, KeyError) as error:
+    def issuer(self) -> str:
+        """The issuer the API server puts into its tokens, from its discovery document."""
+        found = self._connection.document(DISCOVERY)
+        if found is None or not found.get("issuer"):
             raise WorldError(
-                f"there is no way to the cluster: {error}",
-                where=str(kubeconfig or os.environ.get("KUBECONFIG", "~/.kube/config")),
-                todo="give --kubeconfig FILE, or write one with `aws eks update-kubeconfig --name NAME --region REGION`",
-            ) from None
+                "the API server publishes no issuer",
+                where=DISCOVERY,
+                todo="start it with --service-account-issuer, or name the issuer with --issuer",
+            )
+        return str(found["issuer"])
 
     def get(self, namespace: str, name: str) -> ObservedServiceAccount | None:
         from lightkube.resources.core_v1 import ServiceAccount
@@ -130,6 +151,7 @@ class KubernetesServiceAccounts:
             uid=metadata.uid or "",
             annotations=dict(metadata.annotations or {}),
             labels=dict(metadata.labels or {}),
+            owners=_owners(metadata.managedFields or ()),
         )
 
     def annotate(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> None:
@@ -137,21 +159,29 @@ class KubernetesServiceAccounts:
         from lightkube.resources.core_v1 import Namespace, ServiceAccount
 
         wanted = {key: value for key, value in annotations.items() if value is not None}
-        exists = self.get(namespace, name) is not None
-        labels = None if exists else {MANAGED_BY: FIELD_MANAGER}
-        if (
-            not exists
-            and self._call("get", namespace, lambda: self._client.get(Namespace, namespace), kind="namespaces") is None
-        ):
-            self._call(
-                "patch",
-                namespace,
-                lambda: self._client.apply(Namespace(metadata=ObjectMeta(name=namespace))),
-                kind="namespaces",
+        found = self.get(namespace, name)
+        # The label tells what we created; applied again without it, it would be taken away.
+        created = found is None or found.labels.get(MANAGED_BY) == FIELD_MANAGER
+        account = ServiceAccount(
+            metadata=ObjectMeta(
+                name=name,
+                namespace=namespace,
+                annotations=wanted,
+                labels={MANAGED_BY: FIELD_MANAGER} if created else None,
             )
-        account = ServiceAccount(metadata=ObjectMeta(name=name, namespace=namespace, annotations=wanted, labels=labels))
-        # Applying without an annotation that we own removes it; one that somebody else owns too stays theirs.
-        self._call("patch", name, lambda: self._client.apply(account, force=True))
+        )
+
+        # Applied without an annotation that we own, it goes; one that somebody else owns too stays theirs.
+        def write() -> Any:
+            return self._call("patch", name, lambda: self._client.apply(account, force=True))
+
+        if found is not None:
+            write()
+            return
+        if write() is None:  # 404 on a create: the namespace is missing
+            space = Namespace(metadata=ObjectMeta(name=namespace))
+            self._call("patch", namespace, lambda: self._client.apply(space), kind="namespaces")
+            write()
 
     def delete(self, namespace: str, name: str) -> None:
         from lightkube.resources.core_v1 import ServiceAccount
@@ -160,9 +190,11 @@ class KubernetesServiceAccounts:
 
     def token(self, namespace: str, name: str, audience: str) -> str:
         from lightkube.models.authentication_v1 import TokenRequestSpec
+        from lightkube.models.meta_v1 import ObjectMeta
         from lightkube.resources.core_v1 import ServiceAccountToken
 
-        request = ServiceAccountToken(spec=TokenRequestSpec(audiences=[audience], expirationSeconds=TOKEN_SECONDS))
+        spec = TokenRequestSpec(audiences=[audience], expirationSeconds=TOKEN_SECONDS)
+        request = ServiceAccountToken(metadata=ObjectMeta(), spec=spec)
         answer: Any = self._call(
             "create",
             name,
@@ -177,28 +209,44 @@ class KubernetesServiceAccounts:
             )
         return str(answer.status.token)
 
-    def _call(self, verb: str, name: str, call: Any, *, kind: str = "serviceaccounts") -> Any:
-        import httpx2
-        from lightkube.core.exceptions import ApiError
+    def injection(self, namespace: str, name: str) -> str:
+        """Whether a webhook gives pods of this service account the token, seen by a pod that is only asked about (a dry run)."""
+        from lightkube.models.core_v1 import Container, PodSpec
+        from lightkube.models.meta_v1 import ObjectMeta
+        from lightkube.resources.core_v1 import Pod
 
+        pod = Pod(
+            metadata=ObjectMeta(generateName="towpath-doctor-", namespace=namespace),
+            spec=PodSpec(
+                serviceAccountName=name, containers=[Container(name="asked", image="towpath.invalid/nothing:1")]
+            ),
+        )
         try:
-            return call()
-        except ApiError as error:
-            if error.status.code == 404:
-                return None
-            if error.status.code in {401, 403}:
-                raise MissingPermissionError(
-                    f"{verb} {kind}", where=f"{kind}/{name}", detail=str(error.status.message)
-                ) from None
-            raise WorldError(
-                f"Kubernetes says: {error.status.message}", where=f"{verb} {kind}/{name}", todo="see the message"
-            ) from None
-        except httpx2.HTTPError as error:
-            raise WorldError(
-                f"the cluster cannot be reached: {error}",
-                where=f"{verb} {kind}/{name}",
-                todo="check the kubeconfig's server and your network",
-            ) from None
+            answer: Any = self._call("create", "", lambda: self._client.create(pod, dry_run=True), kind="pods")
+        except MissingPermissionError:
+            return "whether a pod identity webhook is installed was not seen: not allowed to create pods, not even as a dry run"
+        except WorldError as error:
+            return f"whether a pod identity webhook is installed was not seen: {error.what}"
+        spec = answer.spec if answer is not None else None
+        names = {volume.name for volume in (spec.volumes or ())} if spec is not None else set[str]()
+        if TOKEN_VOLUME in names:
+            return "a pod identity webhook is installed and gives plain pods the same volume and variables"
+        return "no pod identity webhook acts on this service account's pods: only what towpath launches has the token"
+
+    def _call(self, verb: str, name: str, call: Callable[[], Any], *, kind: str = "serviceaccounts") -> Any:
+        return self._connection.call(verb, kind, name, call)
+
+
+def _owners(managed: Iterable[Any]) -> dict[str, str]:
+    """Who set which annotation last, by the field managers' own records."""
+    out: dict[str, str] = {}
+    for entry in managed:
+        fields = entry.fieldsV1 or {}
+        annotations = fields.get("f:metadata", {}).get("f:annotations", {})
+        for key in annotations:
+            if key.startswith("f:"):
+                out[key.removeprefix("f:")] = str(entry.manager)
+    return out
 
 
 def select(

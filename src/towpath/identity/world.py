@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,12 @@ def open_world(
 ) -> World:
     found = os.environ if environ is None else environ
     opened: list[ServiceAccounts] = []
+    lock = threading.Lock()  # observe asks from several threads
 
     def service_accounts() -> ServiceAccounts:
-        if not opened:
-            opened.append(select(wanted.cluster, kubeconfig=kubeconfig, context=context, environ=found))
-        return opened[0]
+        with lock:
+            if not opened:
+                opened.append(select(wanted.cluster, kubeconfig=kubeconfig, context=context, environ=found))
+            return opened[0]
 
     return World(aws=Aws(wanted.region), service_accounts=service_accounts, environ=found)

@@ -154,7 +154,7 @@ def check_token(spec: AttemptSpec, environ: Mapping[str, str], *, now: float | N
             LinkName.INJECTION,
             12,
         )
-    wanted = partitions.of_region(spec.region).sts_audience
+    wanted = spec.audience or partitions.of_region(spec.region).sts_audience
     audiences = [audience] if isinstance(audience, str) else list(audience or ())
     if wanted not in audiences:
         return _finding(

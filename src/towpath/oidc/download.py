@@ -18,7 +18,11 @@ from towpath.oidc.errors import shown
 if TYPE_CHECKING:
     import ssl
 
-HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "towpath"}
+HEADERS: Final = {
+    "Accept": "application/json, application/jwk-set+json, */*;q=0.1",
+    "Accept-Encoding": "identity",
+    "User-Agent": "towpath",
+}
 
 
 class DownloadError(Exception):

@@ -1,0 +1,1 @@
+"""The way to a Kubernetes API server, and its refusals in words: what identity and agent share."""
