@@ -5,11 +5,13 @@ TowpathError
 │   ├── ArnError                  iam/arn.py
 │   ├── PolicyError               iam/policy.py
 │   ├── ManifestError             identity/manifest.py
-│   └── PipelineError             job/pipeline.py
+│   ├── PipelineError             job/pipeline.py
+│   └── Refused                   agent/kubernetes/cluster.py
 └── WorldError                    exit status 1: the words were right, the world was not
     ├── MissingPermissionError    an AWS or Kubernetes call of ours was refused; names the action
     ├── TokenError                oidc/errors.py
     ├── IssuerUnreachable         oidc/errors.py
+    ├── ClusterUnreachable        kubernetes/connection.py: the same call may go through later
     ├── GuardRefusal              job/guard.py
     └── SandboxError              sandbox/errors.py
 """

@@ -1,1 +1,1 @@
-"""What runs in the owner's network: claims syncs and launches their attempts."""
+"""The process in the owner's network: takes up syncs, launches each attempt, watches it, says how it went."""

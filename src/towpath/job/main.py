@@ -83,13 +83,14 @@ def say(event: str, **fields: object) -> None:
 
 
 def _read_spec() -> AttemptSpec:
-    path = os.environ.get(SPEC, "")
+    given = os.environ.get(SPEC, "")
     try:
-        return AttemptSpec.model_validate_json(Path(path).read_bytes())
+        # A pod is given the document itself, a local process a file with it.
+        return AttemptSpec.model_validate_json(given if given.startswith("{") else Path(given).read_bytes())
     except OSError as error:
         raise UsageError(
             f"the attempt cannot be read: {error.strerror}",
-            where=f"{SPEC}={path}",
+            where=f"{SPEC}={given}",
             todo="launch the job through the agent",
         ) from None
     except ValidationError as error:

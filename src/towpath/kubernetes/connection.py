@@ -15,6 +15,10 @@ from towpath.errors import MissingPermissionError, WorldError
 FIELD_MANAGER: Final = "towpath"
 
 
+class ClusterUnreachable(WorldError):
+    """The API server does not answer, or answers that it cannot just now; the same call may go through later."""
+
+
 class Connection:
     """`client` is lightkube's; `namespace` the context's own. Raises WorldError when there is no usable configuration."""
 
@@ -53,7 +57,9 @@ class Connection:
                 return None
             raise refused(verb, resource, name, error) from None
         except httpx2.HTTPError as error:
-            raise WorldError(
+            if isinstance(error, httpx2.HTTPStatusError) and error.response.status_code in {401, 403}:
+                raise MissingPermissionError(f"{verb} {resource}", where=where) from None
+            raise ClusterUnreachable(
                 f"the cluster cannot be reached: {str(error) or type(error).__name__}",
                 where=f"{verb} {where}",
                 todo="check the kubeconfig's server and your network",
@@ -77,6 +83,9 @@ class Connection:
 def refused(verb: str, resource: str, name: str, error: Any) -> WorldError:
     """An ApiError as one of ours."""
     where = f"{resource}/{name}" if name else resource
+    if error.status.code == 429 or (error.status.code or 500) >= 500:
+        todo = "try again: the API server is starting, stopping or overloaded"
+        return ClusterUnreachable(f"Kubernetes says: {error.status.message}", where=f"{verb} {where}", todo=todo)
     if error.status.code in {401, 403} and "exceeded quota" not in str(error.status.message):
         return MissingPermissionError(f"{verb} {resource}", where=where, detail=str(error.status.message))
     return WorldError(f"Kubernetes says: {error.status.message}", where=f"{verb} {where}", todo="see the message")

@@ -1,0 +1,1 @@
+"""Attempts as Kubernetes Jobs: what a Job looks like, what its state means, and the watching."""

@@ -1,0 +1,126 @@
+"""How Jobs are launched: everything a person may set, with units and defaults, read from one YAML file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from towpath.errors import UsageError
+
+IMAGE: Final = "ghcr.io/towpath/job:latest"
+QUALIFIED: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+OURS: Final = ("towpath.dev/", "app.kubernetes.io/", "batch.kubernetes.io/", "kubernetes.io/")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Resources(_Model):
+    """Kubernetes quantities, as `500m` and `1Gi`. Without a memory limit a job could take the whole node with it."""
+
+    cpu: str = "500m"
+    memory: str = "1Gi"
+    cpu_limit: str | None = Field(default=None, alias="cpuLimit")
+    memory_limit: str | None = Field(default="2Gi", alias="memoryLimit")
+
+
+class JobSettings(_Model):
+    """Settings of every Job the agent launches."""
+
+    image: str = IMAGE
+    image_pull_policy: str = Field(
+        default="IfNotPresent", alias="imagePullPolicy", pattern="^(Always|IfNotPresent|Never)$"
+    )
+    image_pull_secrets: tuple[str, ...] = Field(default=(), alias="imagePullSecrets")
+    command: tuple[str, ...] = ()  # () is the image's own
+    resources: Resources = Resources()
+    deadline: int = Field(default=86_400, ge=1)  # seconds from launch until the attempt is ended
+    start_deadline: int = Field(default=900, alias="startDeadline", ge=1)  # seconds until a container has to run
+    keep: int = Field(default=86_400, ge=86_400)  # seconds an ended Job is kept if its result was never acknowledged
+    token_expiration: int = Field(default=86_400, alias="tokenExpiration", ge=600, le=86_400)  # seconds
+    unreachable_seconds: int = Field(default=60, alias="unreachableSeconds", ge=0)  # a lost node is waited for
+    run_as_user: int = Field(default=65_532, alias="runAsUser", ge=1)
+    scratch: str = "10Gi"  # size of the emptyDir the job works in
+    node_selector: dict[str, str] = Field(default_factory=dict, alias="nodeSelector")
+    affinity: dict[str, Any] = Field(default_factory=dict)
+    tolerations: tuple[dict[str, Any], ...] = ()
+    priority_class: str | None = Field(default=None, alias="priorityClass")
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    volumes: tuple[dict[str, Any], ...] = ()
+    volume_mounts: tuple[dict[str, Any], ...] = Field(default=(), alias="volumeMounts")
+    init_containers: tuple[dict[str, Any], ...] = Field(default=(), alias="initContainers")
+    region: str | None = None  # AWS region; None: the agent's own AWS_REGION
+    endpoint_url: str | None = Field(default=None, alias="endpointUrl")  # AWS_ENDPOINT_URL, for a sandbox
+    ca_bundle: str | None = Field(default=None, alias="caBundle")  # AWS_CA_BUNDLE, a path in the container
+
+    @field_validator("labels")
+    @classmethod
+    def _labels(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, text in value.items():
+            if not QUALIFIED.fullmatch(key) or not VALUE.fullmatch(text):
+                raise ValueError(f"{key}: {text!r} is not a label: at most 63 letters, digits, '-', '_' and '.'")
+        return _foreign(value)
+
+    @field_validator("annotations")
+    @classmethod
+    def _annotations(cls, value: dict[str, str]) -> dict[str, str]:
+        for key in value:
+            if not QUALIFIED.fullmatch(key):
+                raise ValueError(f"{key!r} is not an annotation's key: [PREFIX/]NAME, the name at most 63 characters")
+        return _foreign(value)
+
+
+def _foreign(value: dict[str, str]) -> dict[str, str]:
+    for key in value:
+        if key.startswith(OURS):
+            raise ValueError(f"{key} begins with {key.partition('/')[0]}/, which is not yours to set here")
+    return value
+
+
+def load_settings(path: Path) -> JobSettings:
+    """Raises UsageError with the field's path, and for an unknown field the nearest known one."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the job settings: {error.strerror}", where=str(path), todo="give the path of a YAML file"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark is not None else str(path)
+        raise UsageError(
+            f"this is not YAML: {getattr(error, 'problem', error)}", where=place, todo="correct the line"
+        ) from None
+    return parse_settings(value, source=str(path))
+
+
+def parse_settings(value: object, *, source: str) -> JobSettings:
+    """The same from a value that was read already."""
+    try:
+        return JobSettings.model_validate(value)
+    except ValidationError as error:
+        first = next((item for item in error.errors() if item["type"] == "extra_forbidden"), error.errors()[0])
+        where = f"{source}, {'.'.join(map(str, first['loc']))}".rstrip(", ")
+        if first["type"] == "extra_forbidden":
+            known = [
+                field.alias or name for model in (JobSettings, Resources) for name, field in model.model_fields.items()
+            ]
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+            raise UsageError(
+                f"the field {first['loc'][-1]!r} is not known",
+                where=where,
+                todo=f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}",
+            ) from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(
+            message[:1].lower() + message[1:], where=where, todo="correct it and run the same command again"
+        ) from None

@@ -1,0 +1,100 @@
+"""What is remembered of each sync, in a ConfigMap that outlives agent pods: what was begun, what ended how.
+
+An attempt is written down before its Job is created and its outcome before the Job is deleted, so that whatever kills the agent, no
+attempt is lost and none is launched twice. The same ConfigMap owns the Jobs. Nothing in it is secret.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from towpath.agent.work import History, State
+from towpath.errors import WorldError
+from towpath.kubernetes.connection import Connection
+
+WORDS: Final = 600  # characters kept of what went wrong
+
+
+class Ledger(Protocol):
+    """One agent's. Writes are whole: a reader sees the old entry or the new one."""
+
+    def read(self) -> dict[str, History]: ...
+
+    def write(self, sync: str, history: History, state: State | None) -> None: ...
+
+
+class ConfigMapLedger:
+    """The ledger as a ConfigMap, one key for each sync. Raises WorldError, MissingPermissionError."""
+
+    def __init__(self, connection: Connection, namespace: str, agent: str) -> None:
+        self._connection = connection
+        self._client = connection.client
+        self._namespace = namespace
+        self._name = f"towpath-agent-{agent}"
+
+    def open(self) -> dict[str, Any]:
+        """Make the ConfigMap if it is missing, and give the owner reference for Jobs."""
+        from lightkube.models.meta_v1 import ObjectMeta
+        from lightkube.resources.core_v1 import ConfigMap
+
+        found = self._get()
+        if found is None:
+            labels = {"app.kubernetes.io/managed-by": "towpath"}
+            made = ConfigMap(metadata=ObjectMeta(name=self._name, namespace=self._namespace, labels=labels))
+            found = self._connection.call("create", "configmaps", self._name, lambda: self._client.create(made))
+        if found is None:
+            raise WorldError(
+                f"there is no namespace {self._namespace}",
+                where=f"configmaps/{self._name}",
+                todo=f"create it: kubectl create namespace {self._namespace}",
+            )
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": self._name, "uid": found.metadata.uid}
+
+    def read(self) -> dict[str, History]:
+        found = self._get()
+        return {key: _history(text) for key, text in (found.data or {}).items()} if found is not None else {}
+
+    def write(self, sync: str, history: History, state: State | None) -> None:
+        from lightkube.resources.core_v1 import ConfigMap
+        from lightkube.types import PatchType
+
+        entry: dict[str, Any] = {**dataclasses.asdict(history), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        if state is not None:
+            entry |= {"code": state.code, "what": state.what[:WORDS]} if state.what else {}
+            if state.result is not None:
+                entry |= state.result.model_dump(include={"rows", "bytes", "tables", "seconds", "digest"})
+        patch = {"data": {sync: json.dumps(entry, separators=(",", ":"))}}
+        done = self._connection.call(
+            "patch",
+            "configmaps",
+            self._name,
+            lambda: self._client.patch(
+                ConfigMap, self._name, patch, namespace=self._namespace, patch_type=PatchType.MERGE
+            ),
+        )
+        if done is None:
+            raise WorldError(
+                "the agent's ledger is gone",
+                where=f"configmaps/{self._name}",
+                todo="start the agent anew: it makes the ledger; Jobs that it owned went with it",
+            )
+
+    def _get(self) -> Any:
+        from lightkube.resources.core_v1 import ConfigMap
+
+        return self._connection.call(
+            "get", "configmaps", self._name, lambda: self._client.get(ConfigMap, self._name, namespace=self._namespace)
+        )
+
+
+def _history(text: str) -> History:
+    """An entry read back; one that is no entry counts as never begun."""
+    try:
+        found = json.loads(text)
+        names = {field.name for field in dataclasses.fields(History)}
+        return History(**{key: value for key, value in found.items() if key in names})
+    except (ValueError, TypeError, AttributeError):
+        return History()
