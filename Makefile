@@ -6,7 +6,7 @@ UV := $(TOOLS)/bin/uv
 STAMP := .venv/.installed
 KEEP ?=
 
-.PHONY: cluster cluster-down demo test check long bench lock clean help
+.PHONY: cluster cluster-down demo-cluster demo test check long bench lock clean help
 
 help: ## what there is to run
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -54,3 +54,6 @@ cluster: $(STAMP) ## a real Kubernetes on this machine (root and Debian; the fir
 
 cluster-down: $(STAMP) ## and away with it: no process, mount, rule or setting stays
 	@.venv/bin/python -m tools.cluster down
+
+demo-cluster: $(STAMP) ## the whole of it on the cluster `make cluster` brought up: identity, a real Job, refusals
+	@.venv/bin/python -m tools.cluster.demo

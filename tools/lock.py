@@ -1,7 +1,7 @@
 """Resolve the dependencies anew: `requirements.lock` (every platform, with hashes) and the same pins in pyproject.toml.
 
 uv's own lock file records from which index each file came. This project's is to be installable from any index, so the lock is
-the hashed requirements file, and `[tool.uv] constraint-dependencies` holds the same versions for `uv run` and `uv sync`.
+the hashed requirements file, and `[tool.uv] constraint-dependencies` holds the same versions for `uv run` and `uv sync`. The images' parts of it are in deploy/.
 
 usage: lock.py PATH_TO_UV
 """
@@ -14,6 +14,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# What each image installs: a lock file in deploy/ for each.
+IMAGES = {
+    "job": ["--no-default-groups", "--extra", "job"],
+    "agent": ["--no-default-groups", "--extra", "agent"],
+    "build": ["--only-group", "build"],
+}
 BEGIN, END = "# begin pins (make lock)", "# end pins"
 
 
@@ -24,19 +30,10 @@ def main(uv: str) -> None:
     project.write_text(with_pins(text, []))
     try:
         (ROOT / "uv.lock").unlink(missing_ok=True)
-        command = [
-            uv,
-            "export",
-            "--quiet",
-            "--all-extras",
-            "--no-emit-project",
-            "--no-header",
-            "--no-annotate",
-            "--format",
-            "requirements-txt",
-        ]
-        lock = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        lock = export(uv, "--all-extras")
         (ROOT / "requirements.lock").write_text(lock)
+        for name, words in IMAGES.items():
+            (ROOT / "deploy" / f"{name}.lock").write_text(export(uv, "--frozen", *words))
         pins = [
             re.sub(r" ?\\$", "", line).strip() for line in lock.splitlines() if line and not line.startswith((" ", "#"))
         ]
@@ -46,6 +43,12 @@ def main(uv: str) -> None:
     project.write_text(with_pins(text, pins))
     (ROOT / "uv.lock").unlink(missing_ok=True)
     print(f"{len(pins)} packages pinned")
+
+
+def export(uv: str, *words: str) -> str:
+    """A requirements file with hashes."""
+    quiet = ["--quiet", "--no-emit-project", "--no-header", "--no-annotate", "--format", "requirements-txt"]
+    return subprocess.run([uv, "export", *quiet, *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def with_pins(text: str, pins: list[str]) -> str:

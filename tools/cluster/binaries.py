@@ -140,16 +140,9 @@ def _apt(folder: Path) -> list[str]:
     """apt-get's options for a list of packages of our own, from the mirror this machine uses, with Debian's own keys."""
     (folder / "lists" / "partial").mkdir(parents=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True)
-    listing = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
-        check=False,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    mirror = next((uri for uri in listing if uri.rstrip("/").endswith("/debian")), "http://deb.debian.org/debian")
     keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
     (folder / "sources.list").write_text(
-        "".join(f"deb [signed-by={keys}] {mirror} {release} main\n" for release in sorted(set(FROM_DEBIAN.values())))
+        "".join(f"deb [signed-by={keys}] {mirror()} {release} main\n" for release in sorted(set(FROM_DEBIAN.values())))
     )
     settings = {
         "Dir::Etc::sourcelist": str(folder / "sources.list"),
@@ -160,6 +153,17 @@ def _apt(folder: Path) -> list[str]:
         "Acquire::Languages": "none",
     }
     return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+
+
+def mirror() -> str:
+    """The Debian mirror this machine uses."""
+    listing = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
+        check=False,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    return next((uri for uri in listing if uri.rstrip("/").endswith("/debian")), "http://deb.debian.org/debian")
 
 
 def run(command: list[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
