@@ -11,6 +11,7 @@ TowpathError
     ├── MissingPermissionError    an AWS or Kubernetes call of ours was refused; names the action
     ├── TokenError                oidc/errors.py
     ├── IssuerUnreachable         oidc/errors.py
+    ├── ApiRefusal                kubernetes/connection.py: the API server does not do it
     ├── ClusterUnreachable        kubernetes/connection.py: the same call may go through later
     ├── GuardRefusal              job/guard.py
     └── SandboxError              sandbox/errors.py

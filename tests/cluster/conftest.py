@@ -119,3 +119,11 @@ def aws(cluster_sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Run
         if not name.startswith("TOWPATH_SANDBOX_"):
             monkeypatch.setenv(name, value)
     return cluster_sandbox
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker runs all of these, one after another: some stop the node or the API server."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.xdist_group("cluster"))

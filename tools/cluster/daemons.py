@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,17 +26,25 @@ class Daemons:
         groups = [make_cgroup(root / self._cgroup / "daemons" / name, root) for root in hierarchies()]
         enter = "; ".join(f"echo $$ > '{group}/cgroup.procs'" for group in groups)
 
-        with self.log(name).open("ab") as log:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", f'{enter}; exec "$@"', name, *command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-                cwd="/",
+        # Spawned, not held: whoever started it may end long before it does.
+        opened = os.open(self.log(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        try:
+            pid = os.posix_spawn(
+                "/bin/sh",
+                ["/bin/sh", "-c", f'{enter}; cd /; exec "$@"', name, *command],
+                os.environ if environment is None else environment,
+                setsid=True,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, nothing, 0),
+                    (os.POSIX_SPAWN_DUP2, opened, 1),
+                    (os.POSIX_SPAWN_DUP2, opened, 2),
+                ],
             )
-        (self._directory / f"{name}.pid").write_text(json.dumps([process.pid, start_time(process.pid)]))
+        finally:
+            os.close(opened)
+            os.close(nothing)
+        (self._directory / f"{name}.pid").write_text(json.dumps([pid, start_time(pid)]))
 
     def log(self, name: str) -> Path:
         return self._directory / f"{name}.log"

@@ -19,10 +19,11 @@ from typing import Any, Final, TypeVar
 
 from towpath.agent import work
 from towpath.agent.kubernetes import judge as judging
-from towpath.agent.kubernetes.cluster import Broken, Cluster, Listed, Notice, Refused, Seen
+from towpath.agent.kubernetes.cluster import Cluster, Refused
 from towpath.agent.kubernetes.job import AGENT, ATTEMPT, SYNC, job_manifest
 from towpath.agent.kubernetes.names import job_name, label_value
 from towpath.agent.kubernetes.settings import JobSettings
+from towpath.agent.kubernetes.watch import Broken, Listed, Notice, Seen
 from towpath.agent.ledger import Ledger
 from towpath.agent.work import Attempt, History, Limits, Phase, State, Sync
 from towpath.errors import MissingPermissionError, WorldError
@@ -76,9 +77,19 @@ class _Created:
 
 @dataclass(frozen=True, kw_only=True)
 class _Ended:
+    """Written down, and so told; the Job is still there."""
+
     name: str
     history: History
     state: State
+    again_in: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Deleted:
+    """The end of an attempt, after which the sync's next one may begin."""
+
+    name: str
     again_in: float | None
 
 
@@ -271,7 +282,9 @@ class Agent:
                     ),
                 )
 
-    def _handle(self, notice: Notice | _Created | _Ended | _Gone | _Stop | WorldError | tuple[Sync, ...]) -> None:
+    def _handle(
+        self, notice: Notice | _Created | _Deleted | _Ended | _Gone | _Stop | WorldError | tuple[Sync, ...]
+    ) -> None:
         match notice:
             case Seen():
                 self._seen(notice)
@@ -284,6 +297,8 @@ class Agent:
                     self._look(running)
             case _Ended():
                 self._ended(notice)
+            case _Deleted():
+                self._deleted(notice)
             case _Gone():
                 running = self._running.get(notice.name)
                 if running is not None and not running.ending:
@@ -420,16 +435,18 @@ class Agent:
         self._inbox.put(_Ended(name=running.name, history=history, state=state, again_in=again_in))
         self._patiently(lambda: self._cluster.delete(running.name))
         self._step("deleted")
+        self._inbox.put(_Deleted(name=running.name, again_in=again_in))
 
     def _ended(self, ended: _Ended) -> None:
-        running = self._running.pop(ended.name, None)
-        if running is None:
-            return
+        running = self._running[ended.name]
         self._histories[running.sync] = ended.history
         running.state = ended.state
         self._tell(running, again_in=ended.again_in)
-        if ended.again_in is not None and running.sync in self._syncs:
-            heapq.heappush(self._due, (time.monotonic() + ended.again_in, running.sync))
+
+    def _deleted(self, deleted: _Deleted) -> None:
+        running = self._running.pop(deleted.name)
+        if deleted.again_in is not None and running.sync in self._syncs:
+            heapq.heappush(self._due, (time.monotonic() + deleted.again_in, running.sync))
 
     def _end_all(self) -> None:
         """Ctrl-C: every attempt is ended and written down as stopped, so that nothing is left behind."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from towpath.agent.work import History, State
 from towpath.errors import WorldError
-from towpath.kubernetes.connection import Connection
+from towpath.kubernetes.connection import MERGE, Connection
 
 WORDS: Final = 600  # characters kept of what went wrong
 
@@ -31,50 +31,38 @@ class ConfigMapLedger:
 
     def __init__(self, connection: Connection, namespace: str, agent: str) -> None:
         self._connection = connection
-        self._client = connection.client
         self._namespace = namespace
         self._name = f"towpath-agent-{agent}"
+        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{self._name}"
 
     def open(self) -> dict[str, Any]:
         """Make the ConfigMap if it is missing, and give the owner reference for Jobs."""
-        from lightkube.models.meta_v1 import ObjectMeta
-        from lightkube.resources.core_v1 import ConfigMap
-
         found = self._get()
         if found is None:
-            labels = {"app.kubernetes.io/managed-by": "towpath"}
-            made = ConfigMap(metadata=ObjectMeta(name=self._name, namespace=self._namespace, labels=labels))
-            found = self._connection.call("create", "configmaps", self._name, lambda: self._client.create(made))
+            metadata = {"name": self._name, "labels": {"app.kubernetes.io/managed-by": "towpath"}}
+            made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+            path = self._path.rpartition("/")[0]
+            found = self._connection.request("create", "configmaps", path, body=made)
         if found is None:
             raise WorldError(
                 f"there is no namespace {self._namespace}",
                 where=f"configmaps/{self._name}",
                 todo=f"create it: kubectl create namespace {self._namespace}",
             )
-        return {"apiVersion": "v1", "kind": "ConfigMap", "name": self._name, "uid": found.metadata.uid}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": self._name, "uid": found["metadata"]["uid"]}
 
     def read(self) -> dict[str, History]:
         found = self._get()
-        return {key: _history(text) for key, text in (found.data or {}).items()} if found is not None else {}
+        return {key: _history(text) for key, text in (found.get("data") or {}).items()} if found is not None else {}
 
     def write(self, sync: str, history: History, state: State | None) -> None:
-        from lightkube.resources.core_v1 import ConfigMap
-        from lightkube.types import PatchType
-
         entry: dict[str, Any] = {**dataclasses.asdict(history), "at": datetime.now(UTC).isoformat(timespec="seconds")}
         if state is not None:
             entry |= {"code": state.code, "what": state.what[:WORDS]} if state.what else {}
             if state.result is not None:
                 entry |= state.result.model_dump(include={"rows", "bytes", "tables", "seconds", "digest"})
         patch = {"data": {sync: json.dumps(entry, separators=(",", ":"))}}
-        done = self._connection.call(
-            "patch",
-            "configmaps",
-            self._name,
-            lambda: self._client.patch(
-                ConfigMap, self._name, patch, namespace=self._namespace, patch_type=PatchType.MERGE
-            ),
-        )
+        done = self._connection.request("patch", "configmaps", self._path, body=patch, content_type=MERGE)
         if done is None:
             raise WorldError(
                 "the agent's ledger is gone",
@@ -82,12 +70,8 @@ class ConfigMapLedger:
                 todo="start the agent anew: it makes the ledger; Jobs that it owned went with it",
             )
 
-    def _get(self) -> Any:
-        from lightkube.resources.core_v1 import ConfigMap
-
-        return self._connection.call(
-            "get", "configmaps", self._name, lambda: self._client.get(ConfigMap, self._name, namespace=self._namespace)
-        )
+    def _get(self) -> dict[str, Any] | None:
+        return self._connection.request("get", "configmaps", self._path)
 
 
 def _history(text: str) -> History:

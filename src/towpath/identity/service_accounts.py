@@ -6,13 +6,13 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from towpath.chain.observed import ObservedServiceAccount
 from towpath.errors import MissingPermissionError, WorldError
-from towpath.kubernetes.connection import FIELD_MANAGER, Connection
+from towpath.kubernetes.connection import APPLY, FIELD_MANAGER, Connection
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"  # on a service account that towpath created
 DISCOVERY: Final = "/.well-known/openid-configuration"
@@ -124,11 +124,10 @@ class KubernetesServiceAccounts:
 
     def __init__(self, *, kubeconfig: Path | None = None, context: str | None = None) -> None:
         self._connection = Connection(kubeconfig=kubeconfig, context=context)
-        self._client = self._connection.client
 
     def issuer(self) -> str:
         """The issuer the API server puts into its tokens, from its discovery document."""
-        found = self._connection.document(DISCOVERY)
+        found = self._connection.request("get", DISCOVERY, DISCOVERY)
         if found is None or not found.get("issuer"):
             raise WorldError(
                 "the API server publishes no issuer",
@@ -138,114 +137,85 @@ class KubernetesServiceAccounts:
         return str(found["issuer"])
 
     def get(self, namespace: str, name: str) -> ObservedServiceAccount | None:
-        from lightkube.resources.core_v1 import ServiceAccount
-
-        found: Any = self._call("get", name, lambda: self._client.get(ServiceAccount, name, namespace=namespace))
+        found = self._connection.request("get", "serviceaccounts", _path(namespace, name))
         if found is None:
             return None
-        metadata = found.metadata
-        return ObservedServiceAccount(
-            namespace=namespace,
-            name=name,
-            backend=self.backend,
-            uid=metadata.uid or "",
-            annotations=dict(metadata.annotations or {}),
-            labels=dict(metadata.labels or {}),
-            owners=_owners(metadata.managedFields or ()),
-        )
+        observed = _observed(found["metadata"], self.backend)
+        return observed.model_copy(update={"owners": _owners(found["metadata"].get("managedFields") or ())})
 
     def annotate(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> None:
-        from lightkube.models.meta_v1 import ObjectMeta
-        from lightkube.resources.core_v1 import Namespace, ServiceAccount
-
         wanted = {key: value for key, value in annotations.items() if value is not None}
         found = self.get(namespace, name)
+        metadata: dict[str, Any] = {"name": name, "namespace": namespace, "annotations": wanted}
         # The label tells what we created; applied again without it, it would be taken away.
-        created = found is None or found.labels.get(MANAGED_BY) == FIELD_MANAGER
-        account = ServiceAccount(
-            metadata=ObjectMeta(
-                name=name,
-                namespace=namespace,
-                annotations=wanted,
-                labels={MANAGED_BY: FIELD_MANAGER} if created else None,
-            )
-        )
-
+        if found is None or found.labels.get(MANAGED_BY) == FIELD_MANAGER:
+            metadata["labels"] = {MANAGED_BY: FIELD_MANAGER}
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
         # Applied without an annotation that we own, it goes; one that somebody else owns too stays theirs.
-        def write() -> Any:
-            return self._call("patch", name, lambda: self._client.apply(account, force=True))
-
-        if found is not None:
-            write()
-            return
-        if write() is None:  # 404 on a create: the namespace is missing
-            space = Namespace(metadata=ObjectMeta(name=namespace))
-            self._call("patch", namespace, lambda: self._client.apply(space), kind="namespaces")
-            write()
+        if self._apply("serviceaccounts", _path(namespace, name), account) is None:
+            space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            self._apply("namespaces", f"/api/v1/namespaces/{namespace}", space)
+            self._apply("serviceaccounts", _path(namespace, name), account)
 
     def delete(self, namespace: str, name: str) -> None:
-        from lightkube.resources.core_v1 import ServiceAccount
-
-        self._call("delete", name, lambda: self._client.delete(ServiceAccount, name, namespace=namespace))
+        self._connection.request("delete", "serviceaccounts", _path(namespace, name))
 
     def token(self, namespace: str, name: str, audience: str) -> str:
-        from lightkube.models.authentication_v1 import TokenRequestSpec
-        from lightkube.models.meta_v1 import ObjectMeta
-        from lightkube.resources.core_v1 import ServiceAccountToken
-
-        spec = TokenRequestSpec(audiences=[audience], expirationSeconds=TOKEN_SECONDS)
-        request = ServiceAccountToken(metadata=ObjectMeta(), spec=spec)
-        answer: Any = self._call(
-            "create",
-            name,
-            lambda: self._client.create(request, name, namespace=namespace),
-            kind="serviceaccounts/token",
-        )
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": TOKEN_SECONDS},
+        }
+        path = f"{_path(namespace, name)}/token"
+        answer = self._connection.request("create", "serviceaccounts/token", path, body=request)
         if answer is None:
             raise WorldError(
                 f'serviceaccounts "{name}" not found in namespace {namespace}',
                 where="TokenRequest",
                 todo="create it: towpath identity apply",
             )
-        return str(answer.status.token)
+        return str(answer["status"]["token"])
 
     def injection(self, namespace: str, name: str) -> str:
         """Whether a webhook gives pods of this service account the token, seen by a pod that is only asked about (a dry run)."""
-        from lightkube.models.core_v1 import Container, PodSpec
-        from lightkube.models.meta_v1 import ObjectMeta
-        from lightkube.resources.core_v1 import Pod
-
-        pod = Pod(
-            metadata=ObjectMeta(generateName="towpath-doctor-", namespace=namespace),
-            spec=PodSpec(
-                serviceAccountName=name, containers=[Container(name="asked", image="towpath.invalid/nothing:1")]
-            ),
-        )
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"generateName": "towpath-doctor-", "namespace": namespace},
+            "spec": {
+                "serviceAccountName": name,
+                "containers": [{"name": "asked", "image": "towpath.invalid/nothing:1"}],
+            },
+        }
+        path = f"/api/v1/namespaces/{namespace}/pods"
         try:
-            answer: Any = self._call("create", "", lambda: self._client.create(pod, dry_run=True), kind="pods")
+            answer = self._connection.request("create", "pods", path, body=pod, params={"dryRun": "All"})
         except MissingPermissionError:
             return "whether a pod identity webhook is installed was not seen: not allowed to create pods, not even as a dry run"
         except WorldError as error:
             return f"whether a pod identity webhook is installed was not seen: {error.what}"
-        spec = answer.spec if answer is not None else None
-        names = {volume.name for volume in (spec.volumes or ())} if spec is not None else set[str]()
-        if TOKEN_VOLUME in names:
+        volumes: list[dict[str, Any]] = (answer or {}).get("spec", {}).get("volumes") or []
+        if any(volume.get("name") == TOKEN_VOLUME for volume in volumes):
             return "a pod identity webhook is installed and gives plain pods the same volume and variables"
         return "no pod identity webhook acts on this service account's pods: only what towpath launches has the token"
 
-    def _call(self, verb: str, name: str, call: Callable[[], Any], *, kind: str = "serviceaccounts") -> Any:
-        return self._connection.call(verb, kind, name, call)
+    def _apply(self, resource: str, path: str, value: Mapping[str, Any]) -> dict[str, Any] | None:
+        params = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return self._connection.request("patch", resource, path, body=value, params=params, content_type=APPLY)
 
 
-def _owners(managed: Iterable[Any]) -> dict[str, str]:
+def _path(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
+
+
+def _owners(managed: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Who set which annotation last, by the field managers' own records."""
     out: dict[str, str] = {}
     for entry in managed:
-        fields = entry.fieldsV1 or {}
-        annotations = fields.get("f:metadata", {}).get("f:annotations", {})
+        annotations: dict[str, Any] = entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:annotations", {})
         for key in annotations:
             if key.startswith("f:"):
-                out[key.removeprefix("f:")] = str(entry.manager)
+                out[key.removeprefix("f:")] = str(entry.get("manager", ""))
     return out
 
 

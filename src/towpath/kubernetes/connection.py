@@ -1,26 +1,44 @@
-"""One connection to an API server through lightkube, where every refusal is one of towpath's errors.
+"""One connection to an API server, where every refusal is one of towpath's errors.
 
-A missing permission names the verb and the resource, as a Role writes them; an answer of "not found" is None.
+Lightkube reads the kubeconfig (or the pod's own) and brings certificates and credentials; objects go in and out as the API's own JSON.
+Its typed models are not used: two threads that decode their first object at once end the interpreter (msgspec's type cache), and
+what a model does not know it drops.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from towpath.errors import MissingPermissionError, WorldError
 
+T = TypeVar("T")
+
 FIELD_MANAGER: Final = "towpath"
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+_METHODS: Final = {"get": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
 
 
 class ClusterUnreachable(WorldError):
     """The API server does not answer, or answers that it cannot just now; the same call may go through later."""
 
 
+class ApiRefusal(WorldError):
+    """The API server understood the call and does not do it. `code` is HTTP's, `reason` and `message` the Status's."""
+
+    def __init__(self, code: int, reason: str, message: str, *, where: str) -> None:
+        super().__init__(f"Kubernetes says: {message}", where=where, todo="see the message")
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
 class Connection:
-    """`client` is lightkube's; `namespace` the context's own. Raises WorldError when there is no usable configuration."""
+    """`namespace` is the context's own. Raises WorldError when there is no usable configuration."""
 
     def __init__(self, *, kubeconfig: Path | None = None, context: str | None = None) -> None:
         import httpx2
@@ -34,58 +52,77 @@ class Connection:
             chosen = config.get(context_name=context)
             if chosen is None:
                 raise WorldError("the kubeconfig has no current context", where=where, todo="name one with --context")
-            # Reads end after 30 s; a watch has no such end of its own.
-            timeout = httpx2.Timeout(30, connect=10)
-            self.client: Any = Client(config=chosen, field_manager=FIELD_MANAGER, timeout=timeout)
+            client: Any = Client(config=chosen, timeout=httpx2.Timeout(30, connect=10))
         except (ConfigError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise WorldError(f"there is no way to the cluster: {error}", where=where, todo=todo) from None
-        self.namespace: str = self.client.namespace or "default"
+        self.namespace: str = client.namespace or "default"
+        # The httpx2 client under lightkube's own.
+        self.http: Any = client._client._client
 
     def close(self) -> None:
-        self.client.close()
+        self.http.close()
 
-    def call(self, verb: str, resource: str, name: str, do: Callable[[], Any]) -> Any:
-        """What `do` answers; None when the thing is not there. Raises MissingPermissionError, WorldError."""
+    def request(
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any] | None:
+        """One call: `verb` and `resource` as a Role names them, `path` of the API. The object; None when it is not there.
+
+        Raises MissingPermissionError, ClusterUnreachable, ApiRefusal.
+        """
+
+        def do() -> Any:
+            content = None if body is None else json.dumps(body).encode()
+            headers = {"Content-Type": content_type, "Accept": "application/json"}
+            answer = self.http.request(
+                _METHODS[verb], path, params=dict(params or {}), content=content, headers=headers
+            )
+            if answer.status_code == 404:
+                return None
+            answer.raise_for_status()
+            return answer.json()
+
+        return cast("dict[str, Any] | None", self.call(verb, resource, path.rpartition("/")[2], do))
+
+    def call(self, verb: str, resource: str, name: str, do: Callable[[], T]) -> T:
+        """What `do` answers, its HTTP errors as ours."""
         import httpx2
-        from lightkube.core.exceptions import ApiError
 
-        where = f"{resource}/{name}" if name else resource
+        where = f"{resource}/{name}" if name and not resource.endswith(name) else resource
         try:
             return do()
-        except ApiError as error:
-            if error.status.code == 404:
-                return None
-            raise refused(verb, resource, name, error) from None
+        except httpx2.HTTPStatusError as error:
+            raise refusal(verb, resource, where, error.response) from None
         except httpx2.HTTPError as error:
-            if isinstance(error, httpx2.HTTPStatusError) and error.response.status_code in {401, 403}:
-                raise MissingPermissionError(f"{verb} {resource}", where=where) from None
             raise ClusterUnreachable(
                 f"the cluster cannot be reached: {str(error) or type(error).__name__}",
                 where=f"{verb} {where}",
                 todo="check the kubeconfig's server and your network",
             ) from None
 
-    def document(self, path: str) -> dict[str, Any] | None:
-        """A JSON document of the API server that is no resource, as its discovery document."""
 
-        def get() -> Any:
-            answer = self.client._client._client.get(path)
-            if answer.status_code == 404:
-                return None
-            if answer.status_code in {401, 403}:
-                raise MissingPermissionError(f"get {path}", where=path)
-            answer.raise_for_status()
-            return answer.json()
-
-        return cast("dict[str, Any] | None", self.call("get", path, "", get))
-
-
-def refused(verb: str, resource: str, name: str, error: Any) -> WorldError:
-    """An ApiError as one of ours."""
-    where = f"{resource}/{name}" if name else resource
-    if error.status.code == 429 or (error.status.code or 500) >= 500:
-        todo = "try again: the API server is starting, stopping or overloaded"
-        return ClusterUnreachable(f"Kubernetes says: {error.status.message}", where=f"{verb} {where}", todo=todo)
-    if error.status.code in {401, 403} and "exceeded quota" not in str(error.status.message):
-        return MissingPermissionError(f"{verb} {resource}", where=where, detail=str(error.status.message))
-    return WorldError(f"Kubernetes says: {error.status.message}", where=f"{verb} {where}", todo="see the message")
+def refusal(verb: str, resource: str, where: str, answer: Any) -> WorldError:
+    """An HTTP error of the API server as one of ours."""
+    code: int = answer.status_code
+    try:
+        answer.read()
+        status: dict[str, Any] = answer.json()
+    except Exception:
+        status = {}
+    message = str(status.get("message") or f"{code} {answer.reason_phrase}")
+    if code == 429 or code >= 500:
+        return ClusterUnreachable(
+            f"Kubernetes says: {message}",
+            where=f"{verb} {where}",
+            todo="try again: the API server is starting, stopping or overloaded",
+        )
+    # A quota answers 403 too: that is no matter of permission.
+    if code in {401, 403} and "exceeded quota" not in message:
+        return MissingPermissionError(f"{verb} {resource}", where=where, detail=message)
+    return ApiRefusal(code, str(status.get("reason", "")), message, where=f"{verb} {where}")

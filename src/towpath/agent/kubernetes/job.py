@@ -163,13 +163,18 @@ def _identity_variables(attempt: Attempt, settings: JobSettings, region: str) ->
         "AWS_ENDPOINT_URL": settings.endpoint_url,
         "AWS_CA_BUNDLE": settings.ca_bundle,
     }
-    return [{"name": name, "value": value} for name, value in values.items() if value is not None]
+    return [{"name": name, "value": _literal(value)} for name, value in values.items() if value is not None]
+
+
+def _literal(value: str) -> str:
+    """Kubernetes fills $(NAME) in a variable's value; a pipeline may contain that text and mean it (envVar.value, API reference)."""
+    return value.replace("$", "$$")
 
 
 def _job_variables(attempt: Attempt, settings: JobSettings, region: str) -> list[dict[str, Any]]:
     spec = attempt_spec(attempt, settings, region)
     variables: list[dict[str, Any]] = [
-        {"name": "TOWPATH_ATTEMPT", "value": spec.model_dump_json(exclude_none=True)},
+        {"name": "TOWPATH_ATTEMPT", "value": _literal(spec.model_dump_json(exclude_none=True))},
         {"name": "TOWPATH_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         {"name": "HOME", "value": SCRATCH},
         {"name": "TMPDIR", "value": SCRATCH},
