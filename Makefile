@@ -6,7 +6,7 @@ UV := $(TOOLS)/bin/uv
 STAMP := .venv/.installed
 KEEP ?=
 
-.PHONY: cluster cluster-down demo-cluster demo test check long bench lock clean help
+.PHONY: chart cluster cluster-check cluster-down demo-cluster demo test check long bench lock clean help
 
 help: ## what there is to run
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -57,3 +57,9 @@ cluster-down: $(STAMP) ## and away with it: no process, mount, rule or setting s
 
 demo-cluster: $(STAMP) ## the whole of it on the cluster `make cluster` brought up: identity, a real Job, refusals
 	@.venv/bin/python -m tools.cluster.demo
+
+cluster-check: $(STAMP) ## up, used, down, and nothing of it left on the machine
+	@.venv/bin/python -m tools.cluster.check
+
+chart: $(STAMP) ## render the Helm chart into what towpath agent install prints
+	@.venv/bin/python -m tools.render

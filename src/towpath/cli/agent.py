@@ -12,11 +12,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def agent() -> None:
-    """More commands follow."""
-
-
 @app.command()
 def run(
     queue: Annotated[
@@ -72,3 +67,32 @@ def run(
         alive=alive,
     )
     raise typer.Exit(main.run(options))
+
+
+@app.command()
+def install(
+    queue: Annotated[Path, typer.Option("--from", metavar="FILE", help="The pipelines the agent runs.")],
+    region: Annotated[str, typer.Option("--region", envvar="AWS_REGION", help="AWS region of the Jobs.")],
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Namespace of the agent and its Jobs.")
+    ] = "default",
+    settings: Annotated[Path | None, typer.Option("--settings", metavar="FILE", help="How Jobs are launched.")] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of this agent.")] = "default",
+    image: Annotated[str | None, typer.Option("--image", help="The agent's image. Default: the release's own.")] = None,
+    at_once: Annotated[int, typer.Option("--at-once", min=1, max=1000, help="Attempts at the same time.")] = 10,
+    retries: Annotated[int, typer.Option("--retries", min=0, max=100, help="Further tries of a sync that failed.")] = 2,
+) -> None:
+    """Print the agent's objects as YAML for `kubectl apply -f -`. The Helm chart in deploy/chart makes the same."""
+    from towpath.agent import install as installing
+
+    wanted = installing.Installation(
+        namespace=namespace,
+        region=region,
+        queue=queue,
+        settings=settings,
+        name=name,
+        image=image,
+        at_once=at_once,
+        retries=retries,
+    )
+    typer.echo(installing.as_yaml(installing.manifests(wanted)), nl=False)
