@@ -231,8 +231,12 @@ class Agent:
             if sync not in active and not self._histories.get(sync, History()).finished:
                 heapq.heappush(self._due, (time.monotonic(), sync))
 
+    def _free(self) -> bool:
+        """Whether another attempt may begin. One that has ended holds no place while that is written down and it is deleted."""
+        return sum(not running.ending for running in self._running.values()) < self._capacity
+
     def _launch_due(self) -> None:
-        while self._due and len(self._running) < self._capacity and self._due[0][0] <= time.monotonic():
+        while self._due and self._free() and self._due[0][0] <= time.monotonic():
             _, sync = heapq.heappop(self._due)
             history = self._histories.get(sync, History())
             begun = replace(history, attempts=history.attempts + 1, open=True)
@@ -257,7 +261,7 @@ class Agent:
 
     def _patience(self) -> float | None:
         """Seconds until something is due by itself."""
-        moments = [moment for moment, _ in self._due[:1] if len(self._running) < self._capacity]
+        moments = [moment for moment, _ in self._due[:1] if self._free()]
         moments += [
             running.began + self._settings.start_deadline
             for running in self._running.values()

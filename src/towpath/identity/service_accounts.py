@@ -125,6 +125,9 @@ class KubernetesServiceAccounts:
     def __init__(self, *, kubeconfig: Path | None = None, context: str | None = None) -> None:
         self._connection = Connection(kubeconfig=kubeconfig, context=context)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def issuer(self) -> str:
         """The issuer the API server puts into its tokens, from its discovery document."""
         found = self._connection.request("get", DISCOVERY, DISCOVERY)
