@@ -1,12 +1,13 @@
-"""The data's way: Arrow batches from the source, through dlt's load packages, to Parquet files on S3.
+"""The data's way: Arrow batches from the source, through dlt's load packages, to Parquet files on S3, put in place by one commit.
 
-Files of a pipeline lie under `s3://BUCKET/PREFIX/<pipeline>/<table>/`; tables whose name begins with `_dlt` are dlt's own. dlt's
+Files of a pipeline lie under `s3://BUCKET/PREFIX/<pipeline>/<table>/`; until the commit they are apart (see commit.py). dlt's
 credentials are the SDK's default chain, so a long sync renews its session from the token file.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any, Final, cast
 from towpath.errors import UsageError, WorldError
 from towpath.job.arrow_source import BACKEND, Progress, SourceError, naive_timestamps, register
 from towpath.job.attempt import AttemptSpec
+from towpath.job.commit import Commits, Record, client
 from towpath.job.result import TableResult
 
+POD: Final = "TOWPATH_POD_UID"  # one for each start of a pod
 LAYOUT: Final = "{table_name}/{load_id}.{file_id}.{ext}"
 
 
@@ -42,6 +45,26 @@ def move(
             where=f"pipeline {pipeline.name}",
             todo="use mode: full",
         )
+    s3 = pipeline.destination.s3
+    commits = Commits(client(spec.region, spec.endpoint_url), s3.bucket, s3.prefix)
+    if (done := commits.find(spec.sync)) is not None:
+        return _finished(commits, done)
+    try:
+        record = commits.commit(_staged(spec, commits, directory, found, progress))
+    except WorldError:
+        # Another pod of this sync may have committed meanwhile, and taken what this one had written apart away.
+        done = commits.find(spec.sync)
+        if done is None:
+            raise
+        record = done
+    return _finished(commits, record)
+
+
+def _staged(
+    spec: AttemptSpec, commits: Commits, directory: Path, found: Mapping[str, str], progress: Progress | None
+) -> Record:
+    """Every table written apart; the record that would put it in place."""
+    pipeline, s3 = spec.pipeline, spec.pipeline.destination.s3
     _configure(directory)
     import dlt
     from dlt.common.configuration.specs import AwsCredentials
@@ -60,14 +83,16 @@ def move(
     engine = _engine(spec, found)
     try:
         names = _tables(spec, engine)
-        s3 = pipeline.destination.s3
+        pod = found.get(POD) or secrets.token_hex(8)
+        staging = commits.staging(spec.sync, spec.attempt, pod)
+        dataset = pipeline.name.replace("-", "_")
         credentials = AwsCredentials(region_name=spec.region, endpoint_url=spec.endpoint_url)
         destination = dlt.destinations.filesystem(
-            bucket_url=f"s3://{s3.bucket}/{s3.prefix}".rstrip("/"), credentials=credentials, layout=LAYOUT
+            bucket_url=f"s3://{s3.bucket}/{staging}", credentials=credentials, layout=LAYOUT
         )
         run: Any = dlt.pipeline(
             pipeline_name="sync",
-            dataset_name=pipeline.name.replace("-", "_"),
+            dataset_name=dataset,
             destination=destination,
             pipelines_dir=str(directory),
         )
@@ -103,7 +128,15 @@ def move(
             todo="run the sync again; if it stays so, please report it with the log",
         )
     size = sum(int(job.file_size) for package in load.load_packages for job in package.jobs["completed_jobs"])
-    return Moved(tables=tuple(TableResult(table=name, rows=counts.get(name, 0)) for name in names), bytes=size)
+    rows = {name: counts.get(name, 0) for name in names}
+    return commits.prepare(spec.sync, spec.attempt, pod, dataset=dataset, rows=rows, size=size)
+
+
+def _finished(commits: Commits, record: Record) -> Moved:
+    """What the record says, in place: this attempt's own, or what an earlier one had committed."""
+    commits.finish(record)
+    tables = tuple(TableResult(table=name, rows=rows) for name, rows in record.rows.items())
+    return Moved(tables=tables, bytes=record.bytes)
 
 
 def _configure(directory: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import botocore.session
+import boto3
 import duckdb
 import pytest
 
@@ -43,7 +43,7 @@ class Lake:
         return AttemptSpec(
             **{
                 "pipeline": pipeline,
-                "sync": "s",
+                "sync": f"s{next(_numbers)}",  # each run a sync of its own unless a test says otherwise
                 "role_arn": self.role_arn,
                 "region": "eu-west-1",
                 "endpoint_url": self.sandbox.endpoint,
@@ -62,13 +62,19 @@ class Lake:
         extra = more.pop("extra", None)
         return run_attempt(self.spec(source, **more), token=self.token, extra=extra)
 
+    def limit(self, policy: dict[str, Any]) -> None:
+        """The role's only policy from now on."""
+        role = self.role_arn.rpartition("/")[2]
+        iam: Any = boto3.session.Session().client("iam", region_name="eu-west-1")
+        iam.put_role_policy(RoleName=role, PolicyName="lake", PolicyDocument=json.dumps(policy))
+
     def keys(self) -> list[str]:
         return [item["Key"] for item in self.s3().list_objects_v2(Bucket=self.bucket).get("Contents", ())]
 
     def s3(self) -> Any:
         environment = self.sandbox.aws_environment()
-        session: Any = botocore.session.Session()
-        return session.create_client(
+        session: Any = boto3.session.Session()
+        return session.client(
             "s3", endpoint_url=self.sandbox.endpoint, region_name="eu-west-1",
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"], aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         )  # fmt: skip
@@ -88,10 +94,10 @@ class Lake:
 @pytest.fixture
 def lake(towpath_sandbox: Sandbox, towpath_sandbox_environment: dict[str, str], tmp_path: Path) -> Lake:
     name = f"{os.getpid()}-{next(_numbers)}"
-    session: Any = botocore.session.Session()
+    session: Any = boto3.session.Session()
     iam, s3 = (
-        session.create_client("iam", region_name="eu-west-1"),
-        session.create_client("s3", region_name="eu-west-1"),
+        session.client("iam", region_name="eu-west-1"),
+        session.client("s3", region_name="eu-west-1"),
     )
     cluster = towpath_sandbox.clusters.named("sandbox")
     assert cluster is not None
