@@ -29,6 +29,7 @@ check: $(STAMP) ## format, lint, types, layers
 bench: $(STAMP) ## each benchmark beside its peer, as ratios
 	.venv/bin/python -m benchmarks.start
 	.venv/bin/python -m benchmarks.identity_apply
+	.venv/bin/python -m benchmarks.launch
 
 lock: $(UV) ## resolve anew: requirements.lock, and the same pins in pyproject.toml
 	$(PYTHON) tools/lock.py $(UV)

@@ -269,6 +269,32 @@ def test_a_job_the_api_does_not_take(agents: Harness) -> None:
     assert state.what
 
 
+def test_names_and_labels_of_the_greatest_length(agents: Harness) -> None:
+    name = "n" * 63
+    more = {
+        "labels": {f"{'p' * 240}.example/{'k' * 63}": "v" * 63, "team": ""},
+        "annotations": {"example.com/words": "“hostile” $(HOME) \n: {}[]&*!|>'\"%@` ü 🚢" * 50},
+    }
+    agents.start(syncs(name), {**shell(SUCCEED), **more})
+    agents.finish()
+    assert agents.reports[-1][1].state.phase is Phase.SUCCEEDED
+
+
+def test_annotations_beyond_what_the_api_takes(agents: Harness) -> None:
+    agents.start(syncs("one"), {**shell(SUCCEED), "annotations": {"example.com/words": "x" * 300_000}})
+    agents.finish()
+    assert agents.reports[-1][1].state.code == "invalid"
+    assert "annotations" in agents.reports[-1][1].state.what
+
+
+@pytest.mark.parametrize("name", ["", "Data", "a" * 41, "a b", "-a", "é", "a/b"])
+def test_an_agents_name_that_is_none(agents: Harness, tmp_path: Path, name: str) -> None:
+    words = command(agents, tmp_path, shell(SUCCEED), "--name", name)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is not an agent's name" in done.stderr
+
+
 @pytest.mark.parametrize("how", ["deleted", "evicted"])
 def test_a_disruption_costs_no_retry(agents: Harness, how: str) -> None:
     with Onlooker(agents.cluster, agents.namespace) as onlooker:

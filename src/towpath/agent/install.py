@@ -13,10 +13,10 @@ from typing import Any, Final
 import yaml
 
 from towpath.agent.kubernetes.settings import JobSettings, load_settings
+from towpath.agent.work import check_name
 from towpath.errors import UsageError
 from towpath.job.pipeline import load_pipelines
 
-NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 RENDERED_NAME: Final = "towpath-agent-default"
 
@@ -37,12 +37,7 @@ class Installation:
 
 def manifests(wanted: Installation) -> list[dict[str, Any]]:
     """The objects to apply, in order. Raises UsageError, PipelineError."""
-    if not NAME.fullmatch(wanted.name):
-        raise UsageError(
-            f"{wanted.name!r} is not an agent's name: lower-case letters, digits and '-', at most 40",
-            where="--name",
-            todo="give a name as data or team-a",
-        )
+    check_name(wanted.name)
     if not REGION.fullmatch(wanted.region):
         raise UsageError(
             f"{wanted.region!r} is not a region", where="--region", todo="give a region's code, as eu-west-1"

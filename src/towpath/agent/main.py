@@ -15,7 +15,7 @@ from towpath.agent.kubernetes.cluster import Cluster
 from towpath.agent.kubernetes.settings import JobSettings, load_settings
 from towpath.agent.ledger import ConfigMapLedger
 from towpath.agent.screen import Screen
-from towpath.agent.work import Limits, Phase, Sync
+from towpath.agent.work import Limits, Phase, Sync, check_name
 from towpath.errors import UsageError
 from towpath.job.pipeline import load_pipelines
 from towpath.kubernetes.connection import Connection
@@ -43,6 +43,7 @@ class AgentOptions:
 
 def run(options: AgentOptions) -> int:
     """0 when every sync succeeded, 1 when one did not, 130 after Ctrl-C. Raises TowpathError."""
+    check_name(options.name)
     syncs = read_syncs(options)
     settings = load_settings(options.settings) if options.settings is not None else JobSettings()
     region = settings.region or os.environ.get("AWS_REGION")

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
+from towpath.errors import UsageError
 from towpath.job.pipeline import Pipeline
 from towpath.job.result import Result
+
+NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+def check_name(name: str) -> None:
+    """An agent's name becomes part of its objects' names and a label. Raises UsageError."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not an agent's name: lower-case letters, digits and '-', at most 40",
+            where="--name",
+            todo="give a name as data or team-a",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
