@@ -19,12 +19,13 @@ from typing import Any
 from tools.cluster.lifecycle import Cluster as TestCluster
 from tools.cluster.settings import Settings
 
-from towpath.agent.agent import Agent, Report
+from towpath.agent.agent import Agent
 from towpath.agent.kubernetes.cluster import Cluster
 from towpath.agent.kubernetes.job import job_manifest
 from towpath.agent.kubernetes.settings import JobSettings, parse_settings
 from towpath.agent.kubernetes.watch import Seen, Watch
 from towpath.agent.ledger import ConfigMapLedger
+from towpath.agent.messages import Report
 from towpath.agent.work import Attempt, Limits, Phase, Sync
 from towpath.job.pipeline import parse_pipelines
 from towpath.kubernetes.connection import Connection

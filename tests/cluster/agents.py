@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from towpath.agent.agent import Agent, Report
+from towpath.agent.agent import Agent
 from towpath.agent.kubernetes.cluster import Cluster
 from towpath.agent.kubernetes.settings import parse_settings
 from towpath.agent.kubernetes.watch import Seen, Watch
 from towpath.agent.ledger import ConfigMapLedger
+from towpath.agent.messages import Report
 from towpath.agent.work import History, Limits, Phase, Sync
 from towpath.job.pipeline import parse_pipelines
 from towpath.kubernetes.connection import Connection

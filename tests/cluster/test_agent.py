@@ -287,6 +287,22 @@ def test_annotations_beyond_what_the_api_takes(agents: Harness) -> None:
     assert "annotations" in agents.reports[-1][1].state.what
 
 
+def test_the_ledger_forgets_the_oldest_that_nobody_asks_for(agents: Harness) -> None:
+    entry = {"attempts": 1, "open": False, "last": "succeeded"}
+    data = {f"old-{number:04d}": json.dumps({**entry, "at": f"2026-01-01T00:{number:04d}"}) for number in range(1_005)}
+    data["under-way"] = json.dumps({**entry, "open": True, "at": "2025"})
+    metadata = {"name": "towpath-agent-test", "namespace": agents.namespace}
+    ledger = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    agents.cluster.kubectl("create", "-f", "-", stdin=json.dumps(ledger))
+    agents.start(syncs("one"), shell(SUCCEED))
+    agents.finish()
+    left = agents.cluster.json("get", "configmap", "towpath-agent-test", "-n", agents.namespace)["data"]
+    assert len(left) == 1_001
+    assert "under-way" in left
+    assert "old-0005" not in left
+    assert "old-0006" in left
+
+
 @pytest.mark.parametrize("name", ["", "Data", "a" * 41, "a b", "-a", "é", "a/b"])
 def test_an_agents_name_that_is_none(agents: Harness, tmp_path: Path, name: str) -> None:
     words = command(agents, tmp_path, shell(SUCCEED), "--name", name)

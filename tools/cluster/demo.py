@@ -25,10 +25,11 @@ from tools.cluster import binaries, build
 from tools.cluster.binaries import Unavailable
 from tools.cluster.lifecycle import Cluster
 from tools.cluster.settings import Settings
-from towpath.agent.agent import Agent, Report
+from towpath.agent.agent import Agent
 from towpath.agent.kubernetes.cluster import Cluster as AgentCluster
 from towpath.agent.kubernetes.settings import JobSettings, parse_settings
 from towpath.agent.ledger import ConfigMapLedger
+from towpath.agent.messages import Report
 from towpath.agent.screen import line
 from towpath.agent.work import Limits, Phase, State, Sync
 from towpath.chain.diagnose import diagnose, links

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,7 @@ from towpath.agent.kubernetes.names import job_name, label_value
 from towpath.agent.kubernetes.settings import JobSettings
 from towpath.agent.kubernetes.watch import Broken, Listed, Notice, Seen
 from towpath.agent.ledger import Ledger
+from towpath.agent.messages import Created, Deleted, Ended, Gone, Report, Running, Stop
 from towpath.agent.work import Attempt, History, Limits, Phase, State, Sync
 from towpath.errors import MissingPermissionError, WorldError
 from towpath.kubernetes.connection import ClusterUnreachable
@@ -38,71 +39,6 @@ GRACE: Final = 10.0  # seconds for taking everything away at Ctrl-C
 LONGEST_WAIT: Final = 5.0  # seconds between two tries at an API server that does not answer
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What the agent says of an attempt, whenever it changes."""
-
-    sync: str
-    attempt: int
-    job: str
-    state: State
-    again_in: float | None = None  # seconds, when another attempt follows
-
-
-@dataclass(kw_only=True)
-class Running:
-    """An attempt under way, and what was last seen of it."""
-
-    sync: str
-    number: int
-    began: float  # monotonic seconds
-    state: State = field(default_factory=lambda: State(phase=Phase.PENDING))
-    job: Mapping[str, Any] | None = None
-    pod: Mapping[str, Any] | None = None
-    events: list[Mapping[str, Any]] = field(default_factory=list)
-    created: bool = False
-    ending: bool = False  # the outcome is being written down
-
-    @property
-    def name(self) -> str:
-        return job_name(self.sync, self.number)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Created:
-    name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Ended:
-    """Written down, and so told; the Job is still there."""
-
-    name: str
-    history: History
-    state: State
-    again_in: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Deleted:
-    """The end of an attempt, after which the sync's next one may begin."""
-
-    name: str
-    again_in: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Gone:
-    """The live API has no such Job any more."""
-
-    name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Stop:
-    leave: bool  # the Jobs, for the next agent to adopt
 
 
 class Agent:
@@ -146,16 +82,17 @@ class Agent:
         self._launching: list[Future[None]] = []
         self._stopping = threading.Event()
         self._give_up_at: float | None = None  # monotonic seconds
-        self._stop: _Stop | None = None
+        self._stop: Stop | None = None
 
     def stop(self, *, leave: bool) -> None:
         """From any thread or signal handler. `leave` the Jobs for the next agent, or end them."""
-        self._inbox.put(_Stop(leave=leave))
+        self._inbox.put(Stop(leave=leave))
 
     def run(self, syncs: Iterable[Sync], *, forever: bool = False) -> dict[str, History]:
         """Do every sync that is not done. Raises MissingPermissionError, WorldError."""
         self._syncs = {sync.id: sync for sync in syncs}
         try:
+            self._patiently(lambda: self._ledger.prune(self._syncs.keys()))
             self._histories = self._patiently(self._ledger.read)
             self._cluster.watch(self._inbox)
             self._adopt()
@@ -192,7 +129,7 @@ class Agent:
                 if notice.kind == "Job":
                     jobs = notice.values
                 later.append(notice)
-            elif isinstance(notice, (Broken, _Stop)):
+            elif isinstance(notice, (Broken, Stop)):
                 self._handle(notice)
             else:
                 later.append(notice)
@@ -286,28 +223,26 @@ class Agent:
                     ),
                 )
 
-    def _handle(
-        self, notice: Notice | _Created | _Deleted | _Ended | _Gone | _Stop | WorldError | tuple[Sync, ...]
-    ) -> None:
+    def _handle(self, notice: Notice | Created | Deleted | Ended | Gone | Stop | WorldError | tuple[Sync, ...]) -> None:
         match notice:
             case Seen():
                 self._seen(notice)
             case Listed():
                 self._listed(notice)
-            case _Created():
+            case Created():
                 running = self._running.get(notice.name)
                 if running is not None:
                     running.created = True
                     self._look(running)
-            case _Ended():
+            case Ended():
                 self._ended(notice)
-            case _Deleted():
+            case Deleted():
                 self._deleted(notice)
-            case _Gone():
+            case Gone():
                 running = self._running.get(notice.name)
                 if running is not None and not running.ending:
                     self._end(running, judging.judge(None, running.pod, running.events))
-            case _Stop():
+            case Stop():
                 self._stop = notice
                 self._stopping.set()
             case Broken():
@@ -367,7 +302,7 @@ class Agent:
 
         def look() -> None:
             if self._patiently(lambda: self._cluster.get(running.name)) is None:
-                self._inbox.put(_Gone(name=running.name))
+                self._inbox.put(Gone(name=running.name))
 
         running.job = None
         self._hands.submit(self._carry_out, look)
@@ -409,7 +344,7 @@ class Agent:
             self._never(running, State(phase=Phase.FAILED, code=code, what=error.what, todo=error.todo))
             return
         self._step("created")
-        self._inbox.put(_Created(name=running.name))
+        self._inbox.put(Created(name=running.name))
 
     def _never(self, running: Running, state: State) -> None:
         """An attempt that came to no Job."""
@@ -436,18 +371,18 @@ class Agent:
         self._step("ended")
         self._patiently(lambda: self._ledger.write(running.sync, history, state))
         self._step("reported")
-        self._inbox.put(_Ended(name=running.name, history=history, state=state, again_in=again_in))
+        self._inbox.put(Ended(name=running.name, history=history, state=state, again_in=again_in))
         self._patiently(lambda: self._cluster.delete(running.name))
         self._step("deleted")
-        self._inbox.put(_Deleted(name=running.name, again_in=again_in))
+        self._inbox.put(Deleted(name=running.name, again_in=again_in))
 
-    def _ended(self, ended: _Ended) -> None:
+    def _ended(self, ended: Ended) -> None:
         running = self._running[ended.name]
         self._histories[running.sync] = ended.history
         running.state = ended.state
         self._tell(running, again_in=ended.again_in)
 
-    def _deleted(self, deleted: _Deleted) -> None:
+    def _deleted(self, deleted: Deleted) -> None:
         running = self._running.pop(deleted.name)
         if deleted.again_in is not None and running.sync in self._syncs:
             heapq.heappush(self._due, (time.monotonic() + deleted.again_in, running.sync))
@@ -471,7 +406,7 @@ class Agent:
         wait(ends, timeout=2 * GRACE)
         while not self._inbox.empty():
             notice = self._inbox.get()
-            if isinstance(notice, _Ended):
+            if isinstance(notice, Ended):
                 self._ended(notice)
 
     def _carry_out(self, do: Callable[[], object]) -> None:

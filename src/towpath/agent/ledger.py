@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -16,6 +17,7 @@ from towpath.errors import WorldError
 from towpath.kubernetes.connection import MERGE, Connection
 
 WORDS: Final = 600  # characters kept of what went wrong
+ENTRIES: Final = 1_000  # a ConfigMap holds 1 MiB, an entry at most some 900 bytes
 
 
 class Ledger(Protocol):
@@ -24,6 +26,10 @@ class Ledger(Protocol):
     def read(self) -> dict[str, History]: ...
 
     def write(self, sync: str, history: History, state: State | None) -> None: ...
+
+    def prune(self, keep: Collection[str]) -> None:
+        """Forget the oldest finished syncs beyond ENTRIES, except those to keep."""
+        ...
 
 
 class ConfigMapLedger:
@@ -61,8 +67,22 @@ class ConfigMapLedger:
             entry |= {"code": state.code, "what": state.what[:WORDS]} if state.what else {}
             if state.result is not None:
                 entry |= state.result.model_dump(include={"rows", "bytes", "tables", "seconds", "digest"})
-        patch = {"data": {sync: json.dumps(entry, separators=(",", ":"))}}
-        done = self._connection.request("patch", "configmaps", self._path, body=patch, content_type=MERGE)
+        self._patch({sync: json.dumps(entry, separators=(",", ":"))})
+
+    def prune(self, keep: Collection[str]) -> None:
+        found = self._get()
+        entries: dict[str, str] = (found or {}).get("data") or {}
+        old = [
+            (str(json.loads(text).get("at", "")), sync)
+            for sync, text in entries.items()
+            if sync not in keep and _history(text).finished
+        ]
+        over = len(entries) - ENTRIES
+        if over > 0 and old:
+            self._patch(dict.fromkeys([sync for _, sync in sorted(old)[:over]]))
+
+    def _patch(self, entries: Mapping[str, str | None]) -> None:
+        done = self._connection.request("patch", "configmaps", self._path, body={"data": entries}, content_type=MERGE)
         if done is None:
             raise WorldError(
                 "the agent's ledger is gone",

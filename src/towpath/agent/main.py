@@ -13,7 +13,7 @@ from typing import Final
 from towpath.agent.agent import Agent
 from towpath.agent.kubernetes.cluster import Cluster
 from towpath.agent.kubernetes.settings import JobSettings, load_settings
-from towpath.agent.ledger import ConfigMapLedger
+from towpath.agent.ledger import ENTRIES, ConfigMapLedger
 from towpath.agent.screen import Screen
 from towpath.agent.work import Limits, Phase, Sync, check_name
 from towpath.errors import UsageError
@@ -78,8 +78,15 @@ def run(options: AgentOptions) -> int:
 
 
 def read_syncs(options: AgentOptions) -> list[Sync]:
-    """The file's pipelines as syncs. Raises PipelineError."""
-    return [Sync.of(pipeline, options.run) for pipeline in load_pipelines(options.queue)]
+    """The file's pipelines as syncs. Raises PipelineError, UsageError."""
+    found = [Sync.of(pipeline, options.run) for pipeline in load_pipelines(options.queue)]
+    if len(found) > ENTRIES:
+        raise UsageError(
+            f"the file has {len(found)} pipelines, and an agent's ledger holds {ENTRIES}",
+            where=str(options.queue),
+            todo="divide it among agents of different names",
+        )
+    return found
 
 
 def _signals(agent: Agent) -> list[int]:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from towpath.agent.agent import Report
+from towpath.agent.messages import Report
 from towpath.agent.work import History, Phase, Sync
 
 STYLES: Final = {

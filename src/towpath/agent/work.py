@@ -77,7 +77,7 @@ class State:
 
 
 # Another try would end the same way: these wait for a person.
-LASTING = ("guard.", "usage", "service-account", "invalid", "quota-never")
+LASTING: Final = ("guard.", "usage", "service-account", "invalid")
 
 
 @dataclass(frozen=True, kw_only=True)

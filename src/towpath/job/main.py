@@ -116,7 +116,7 @@ def _result(spec: AttemptSpec, status: str, started: float, role: str, *, error:
 
 
 def _failure(error: TowpathError) -> Failure:
-    code = error.finding.code if isinstance(error, GuardRefusal) else ""
+    code = error.finding.code if isinstance(error, GuardRefusal) else "usage" if isinstance(error, UsageError) else ""
     return Failure(code=code, what=error.what, where=error.where, todo=error.todo)
 
 
