@@ -230,6 +230,32 @@ def test_the_least_rbac_of_each_command_is_enough(identity: Identity) -> None:
     identity.json("destroy", "--yes", kubeconfig=least(WRITE))
 
 
+def test_the_least_rbac_to_make_the_namespace_too(identity: Identity) -> None:
+    home = identity.namespace
+    namespaces = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "patch"]}
+    accounts = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "patch", "create"]}
+    kubeconfig = restricted(identity.cluster, home, [], identity.directory)
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": home},
+        "rules": [namespaces, accounts],
+    }
+    identity.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(role))
+    user = yaml.safe_load(identity.cluster.kubectl("get", "serviceaccounts", "-n", home, "-o", "yaml"))["items"]
+    name = next(each["metadata"]["name"] for each in user if each["metadata"]["name"].startswith("least-"))
+    identity.cluster.kubectl(
+        "create", "clusterrolebinding", home, f"--clusterrole={home}", f"--serviceaccount={home}:{name}"
+    )
+    try:
+        identity.namespace = f"{home}-made"
+        identity.json("apply", "--yes", kubeconfig=kubeconfig)
+        assert identity.account()["metadata"]["name"] == "hd-job-sa"
+    finally:
+        identity.cluster.kubectl("delete", f"clusterrole/{home}", f"clusterrolebinding/{home}")
+        identity.cluster.kubectl("delete", "namespace", identity.namespace, "--wait=false", "--ignore-not-found")
+
+
 @pytest.mark.parametrize(
     ("command", "rules", "names"),
     [
