@@ -6,6 +6,8 @@ The NetworkPolicy is applied and not enforced here: the test cluster's network p
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -179,6 +181,33 @@ def test_installed_by_plain_yaml_and_given_more_to_do(harness: Harness, agent_im
     work["data"]["syncs.yaml"] = yaml.safe_dump({"pipelines": more})
     harness.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(work))
     wait(lambda: len(ledger(harness)) == 3 and set(ledger(harness)) == {"succeeded"}, 120)
+
+
+def test_an_agent_that_hangs_is_started_anew(harness: Harness, agent_image: str, tmp_path: Path) -> None:
+    """Its process is stopped, not ended: only the probe on its progress can tell."""
+    harness.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(plain(SUCCEED, harness.namespace, tmp_path)))
+    wait(lambda: ledger(harness) == ["succeeded", "succeeded"])
+    harness.cluster.kubectl(
+        "rollout", "status", "deployment/towpath-agent-default", "-n", harness.namespace, "--timeout=60s"
+    )
+    pod = harness.cluster.json("get", "pods", "-n", harness.namespace, "-l", "app.kubernetes.io/name=towpath-agent")[
+        "items"
+    ][0]
+    container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+    stopped = [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cgroup")
+        if container in path.read_text() and b"agent" in (path.parent / "cmdline").read_bytes()
+    ]
+    assert stopped
+    for number in stopped:
+        os.kill(number, signal.SIGSTOP)
+
+    def restarts() -> int:
+        found = harness.cluster.json("get", "pod", pod["metadata"]["name"], "-n", harness.namespace)
+        return found["status"]["containerStatuses"][0]["restartCount"]
+
+    wait(lambda: restarts() >= 1, 150)
 
 
 def test_the_command_prints_it(tmp_path: Path) -> None:

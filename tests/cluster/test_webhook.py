@@ -127,9 +127,11 @@ def test_without_a_webhook_ours_is_the_same_pod(agents: Harness) -> None:
 
 def test_doctor_tells_which_is_the_case(agents: Harness, request: pytest.FixtureRequest) -> None:
     accounts = KubernetesServiceAccounts(kubeconfig=agents.cluster.kubeconfig)
-    without = accounts.injection(agents.namespace, "hd-job-sa")
-    request.getfixturevalue("webhook")
-    having = accounts.injection(agents.namespace, "hd-job-sa")
-    accounts.close()
+    try:
+        without = accounts.injection(agents.namespace, "hd-job-sa")
+        request.getfixturevalue("webhook")
+        having = accounts.injection(agents.namespace, "hd-job-sa")
+    finally:
+        accounts.close()
     assert "no pod identity webhook acts" in without
     assert "a pod identity webhook is installed" in having

@@ -32,7 +32,7 @@ from towpath.kubernetes.connection import ClusterUnreachable
 
 T = TypeVar("T")
 
-HANDS: Final = 8  # threads that carry out
+HANDS: Final = 64  # threads that carry out, at most; two for each attempt, so that none waits for another
 EVENTS: Final = 30  # kept for each attempt
 BEAT: Final = 5.0  # seconds between two signs of life
 GRACE: Final = 10.0  # seconds for taking everything away at Ctrl-C
@@ -74,7 +74,7 @@ class Agent:
         self._alive = alive
         self._step = on_step or _nothing
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._hands = ThreadPoolExecutor(HANDS, thread_name_prefix="hand")
+        self._hands = ThreadPoolExecutor(min(HANDS, max(8, 2 * capacity)), thread_name_prefix="hand")
         self._syncs: dict[str, Sync] = {}
         self._histories: dict[str, History] = {}
         self._running: dict[str, Running] = {}

@@ -41,9 +41,11 @@ class Screen:
 
     def __init__(self, *, as_json: bool, syncs: Sequence[Sync]) -> None:
         self._json = as_json
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False)
         self._total = len(syncs)
-        self._latest: dict[str, tuple[float, Report]] = {}
+        self._latest: dict[str, Report] = {}
+        self._began: dict[str, float] = {}  # an attempt's job -> monotonic seconds
+        self._took: dict[str, float] = {}
         self._live: Live | None = None
         if not as_json and self._console.is_terminal:
             self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True)
@@ -60,12 +62,15 @@ class Screen:
             self._live.stop()
 
     def report(self, report: Report) -> None:
-        began = self._latest.get(report.sync, (time.monotonic(), report))[0]
-        self._latest[report.sync] = (began, report)
+        self._latest[report.sync] = report
+        began = self._began.setdefault(report.job, time.monotonic())
+        if report.state.phase.ended:
+            self._took[report.job] = time.monotonic() - began
         if self._json:
             print(json.dumps(as_dict(report)), flush=True)
         elif report.state.phase.ended or report.state.what or self._live is None:
-            self._console.print(line(report))
+            # On a terminal wrapped at words; elsewhere one change is one line.
+            self._console.print(line(report), soft_wrap=not self._console.is_terminal)
 
     def summary(self, histories: Mapping[str, History]) -> None:
         if self._json:
@@ -84,9 +89,9 @@ class Screen:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
         for name in ("", "sync", "attempt", "state", "for"):
             table.add_column(name, no_wrap=name != "state", overflow="ellipsis")
-        done = sum(report.state.phase.ended and report.again_in is None for _, report in self._latest.values())
-        moving = sorted(self._latest.values(), key=lambda item: (item[1].state.phase.ended, -item[0]))
-        for began, report in moving[:ROWS]:
+        done = sum(report.state.phase.ended and report.again_in is None for report in self._latest.values())
+        moving = sorted(self._latest.values(), key=lambda item: (item.state.phase.ended, -self._began[item.job]))
+        for report in moving[:ROWS]:
             state = report.state
             style = "red" if state.trouble else STYLES[state.phase]
             table.add_row(
@@ -94,7 +99,7 @@ class Screen:
                 report.sync,
                 str(report.attempt),
                 Text(state.what or _rows(report) or str(state.phase), style=style),
-                f"{time.monotonic() - began:.0f} s",
+                f"{self._took.get(report.job, time.monotonic() - self._began[report.job]):.0f} s",
             )
         table.caption = f"{done} of {self._total} done"
         table.caption_justify = "left"
