@@ -1,4 +1,7 @@
-"""python -m tools.cluster up | down | env | load IMAGE.tar: a real Kubernetes on this machine. Needs root and Linux."""
+"""python -m tools.cluster up | down | env | load IMAGE.tar | can: a real Kubernetes on this machine. Needs root and Debian.
+
+`can` ends with 3, and says why, on a machine that cannot run one.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from pathlib import Path
 
 from tools.cluster import images
 from tools.cluster.binaries import Unavailable
-from tools.cluster.lifecycle import Cluster
+from tools.cluster.lifecycle import Cluster, why_not
 from tools.cluster.settings import Settings
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.cluster", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "env", "load"])
+    parser.add_argument("command", choices=["up", "down", "env", "load", "can"])
     parser.add_argument("archive", nargs="?", type=Path, help="an image as an OCI or docker archive, for load")
     words = {"directory": "all state", "name": "bridge, cgroup and network", "pods": "the pods' network"}
     for field in dataclasses.fields(Settings):
@@ -31,6 +34,10 @@ def main() -> int:
         )
     given = vars(parser.parse_args())
     command, archive = given.pop("command"), given.pop("archive")
+    if command == "can":
+        reason = why_not()
+        print(f"cluster: {reason or 'can run here'}", file=sys.stderr)
+        return 3 if reason else 0
     cluster = Cluster(Settings(**given))
     settings = cluster.settings
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -8,6 +8,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -26,6 +27,30 @@ from tools.cluster.settings import NODE, Settings
 STOPPED_FIRST = ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager")
 
 
+def why_not() -> str:
+    """Why no cluster can run on this machine, by trying what one needs; "" when it can."""
+    if sys.platform != "linux" or shutil.which("dpkg") is None:
+        return "it needs Debian: containerd and etcd come from its packages"
+    if os.geteuid() != 0:
+        return "it needs root: containers, mounts and a network bridge are made"
+    for root in daemons.hierarchies():
+        trial = root / f"towpath-trial-{os.getpid()}"
+        try:
+            trial.mkdir()
+            trial.rmdir()
+        except OSError as error:
+            return f"no control group can be made under {root}: {error.strerror}"
+    trials = {
+        "network namespaces": ["unshare", "--net", "true"],
+        "mounts": ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"],
+    }
+    for what, command in trials.items():
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            return f"{what} are not allowed here: {done.stderr.strip()}"
+    return ""
+
+
 class Cluster:
     """One cluster by its settings, running or not."""
 
@@ -37,8 +62,8 @@ class Cluster:
     def up(self) -> None:
         """Start, or find running. Raises Unavailable, with nothing left behind."""
         settings = self.settings
-        if os.geteuid() != 0:
-            raise Unavailable("a cluster needs root: containers, mounts and a network bridge are made")
+        if reason := why_not():
+            raise Unavailable(f"no cluster on this machine: {reason}")
         if self.ready():
             return
         binaries.installed()
