@@ -120,12 +120,10 @@ def bare(kubeconfig: Any, count: int, pods: Pods, turn: int) -> tuple[list[float
             time.sleep(0.01)
         cluster.delete(name)
 
-    started = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(one, jobs))
-    seconds = time.monotonic() - started
     cluster.close()
-    return [pods.running[name] - moment for name, moment in accepted.items()], seconds
+    return spans(accepted, pods)
 
 
 def ours(kubeconfig: Any, count: int, pods: Pods, turn: int) -> tuple[list[float], float, float]:
@@ -150,11 +148,15 @@ def ours(kubeconfig: Any, count: int, pods: Pods, turn: int) -> tuple[list[float
         limits=Limits(retries=0),
         report=told,
     )
-    started = time.monotonic()
     histories = agent.run(syncs(count, f"ours{turn}"))
-    seconds = time.monotonic() - started
     assert {history.last for history in histories.values()} == {"succeeded"}, histories
-    return [pods.running[name] - moment for name, moment in accepted.items()], seconds, counting.requests / count
+    return *spans(accepted, pods), counting.requests / count
+
+
+def spans(accepted: dict[str, float], pods: Pods) -> tuple[list[float], float]:
+    """Seconds from accepted to running of each, and from the first accepted to the last running."""
+    last = max(pods.running[name] for name in accepted)
+    return [pods.running[name] - moment for name, moment in accepted.items()], last - min(accepted.values())
 
 
 def many(kubeconfig: Any, count: int) -> tuple[float, float]:
@@ -212,18 +214,20 @@ def main() -> int:
     test.kubectl("create", "serviceaccount", "hd-job-sa", "-n", NAMESPACE)
     test.kubectl("annotate", "serviceaccount", "hd-job-sa", "-n", NAMESPACE, f"eks.amazonaws.com/role-arn={ROLE}")
     pods = Pods(kubeconfig)
-    # Halves in turn, so that neither has the quieter machine.
-    half = count // 2
+    # Quarters, each first in turn, so that neither has the quieter machine.
+    quarter = count // 4
     bare_times: list[float] = []
     our_times: list[float] = []
     bare_seconds = our_seconds = requests = 0.0
-    for turn in range(2):
-        times, seconds = bare(kubeconfig, half, pods, turn)
-        bare_times, bare_seconds = bare_times + times, bare_seconds + seconds
-        clear(test)
-        times, seconds, requests = ours(kubeconfig, half, pods, turn)
-        our_times, our_seconds = our_times + times, our_seconds + seconds
-        clear(test)
+    for turn in range(4):
+        for peer in ("bare", "ours") if turn in {0, 3} else ("ours", "bare"):
+            if peer == "bare":
+                times, seconds = bare(kubeconfig, quarter, pods, turn)
+                bare_times, bare_seconds = bare_times + times, bare_seconds + seconds
+            else:
+                times, seconds, requests = ours(kubeconfig, quarter, pods, turn)
+                our_times, our_seconds = our_times + times, our_seconds + seconds
+            clear(test)
     pods.close()
     print(f"{datetime.now().astimezone():%Y-%m-%d}: {count} launches each, {AT_ONCE} at once, a job of 1 s")
     for name, times, seconds in (("bare create", bare_times, bare_seconds), ("towpath agent", our_times, our_seconds)):
