@@ -51,19 +51,29 @@ class NamedPolicy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicySet:
-    """Every policy that speaks of a request. None: there is no such policy; a boundary that allows nothing is not None."""
+    """Every policy that speaks of a request. None: there is no such policy; a boundary that allows nothing is not None.
+
+    Session policies (one inline, ten managed) allow what any of them allows. Of SCPs and RCPs each level (root, OU, …, account) has
+    to allow, by any policy attached to it; () is an account outside an organization.
+    """
 
     identity: tuple[NamedPolicy, ...] = ()
     resource: NamedPolicy | None = None
     boundary: NamedPolicy | None = None
-    session: NamedPolicy | None = None
+    session: tuple[NamedPolicy, ...] | None = None
+    scps: tuple[tuple[NamedPolicy, ...], ...] = ()
+    rcps: tuple[tuple[NamedPolicy, ...], ...] = ()
+    endpoint: NamedPolicy | None = None
     resource_account: str | None = None  # twelve digits; None: the caller's own
 
     def __iter__(self) -> Iterator[NamedPolicy]:
         yield from self.identity
-        for policy in (self.resource, self.boundary, self.session):
+        for policy in (self.resource, self.boundary, self.endpoint):
             if policy is not None:
                 yield policy
+        yield from self.session or ()
+        for level in (*self.scps, *self.rcps):
+            yield from level
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +148,7 @@ def decide(request: Request, policies: PolicySet) -> Decision:
         ("identity", policies.identity),
         ("trust" if trust else "resource", (resource,) if resource is not None else ()),
         ("boundary", (policies.boundary,) if policies.boundary is not None else ()),
-        ("session", (policies.session,) if policies.session is not None else ()),
+        ("session", policies.session or ()),
     )
     allowing: dict[str, tuple[NamedPolicy, Statement]] = {}
     for group, members in groups:

@@ -86,7 +86,7 @@ def _nearest(decision: Decision) -> tuple[str, str] | None:
         "trust": [decision.policies.resource],
         "resource": [decision.policies.resource],
         "boundary": [decision.policies.boundary],
-        "session": [decision.policies.session],
+        "session": list(decision.policies.session or ()),
     }.get(decision.decided_by, list(decision.policies.identity))
     best: tuple[tuple[int, int], str, str] | None = None
     for policy in policies:

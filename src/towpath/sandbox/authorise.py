@@ -43,7 +43,7 @@ class Authoriser:
             PolicySet(
                 identity=policies,
                 boundary=boundary,
-                session=principal.session_policy,
+                session=principal.session_policies,
                 resource_account=principal.account,
             ),
         )

@@ -37,7 +37,7 @@ class Principal:
     role_arn: str | None = None
     user: str | None = None
     session_name: str | None = None
-    session_policy: NamedPolicy | None = None
+    session_policies: tuple[NamedPolicy, ...] | None = None
     context: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property

@@ -225,7 +225,7 @@ class Sts:
             role_id=role.role_id,
             role_arn=role.arn,
             session_name=session_name,
-            session_policy=_session_policy(parameters),
+            session_policies=_session_policies(parameters),
             context=context,
         )
         now = datetime.now(UTC)
@@ -303,7 +303,7 @@ def _within_role(duration: int, role: Role) -> None:
         raise _validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 
 
-def _session_policy(parameters: Mapping[str, Any]) -> NamedPolicy | None:
+def _session_policies(parameters: Mapping[str, Any]) -> tuple[NamedPolicy, ...] | None:
     if any(key.startswith(("PolicyArns.", "Tags.", "TransitiveTagKeys.")) for key in parameters):
         raise AwsError(
             "NotImplemented", "Managed session policies and session tags are not supported by this sandbox yet.", 501
@@ -319,7 +319,7 @@ def _session_policy(parameters: Mapping[str, Any]) -> NamedPolicy | None:
         document = parse_policy(str(text), kind=PolicyKind.IDENTITY, name="session policy")
     except PolicyError as error:
         raise AwsError("MalformedPolicyDocument", str(error), 400) from None
-    return NamedPolicy(name="session policy", document=document)
+    return (NamedPolicy(name="session policy", document=document),)
 
 
 def _validation(message: str) -> AwsError:

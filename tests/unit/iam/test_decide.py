@@ -51,7 +51,7 @@ def judged(case: dict[str, Any]) -> Decision:
         identity=identity,
         resource=named(case.get("resource_policy"), "bucket policy", PolicyKind.RESOURCE),
         boundary=named(case.get("boundary"), "boundary"),
-        session=named(case.get("session"), "session policy"),
+        session=(session,) if (session := named(case.get("session"), "session policy")) else None,
         resource_account=case.get("resource_account"),
     )
     caller = Caller(arn="arn:aws:iam::111111111111:user/ann", account="111111111111")
