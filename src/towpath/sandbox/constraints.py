@@ -79,6 +79,13 @@ def _read(shapes: Mapping[str, Any], name: str, form: Mapping[str, str], prefix:
             for key in form
             if key.startswith(start) and (number := key[len(start) :].partition(".")[0]).isdecimal() and len(number) < 5
         }
+        if any(
+            key.startswith(f"{prefix}.")
+            and not (key.startswith(start) and key[len(start) :].partition(".")[0] in map(str, numbers))
+            for key in form
+        ):
+            # Read as no list at all, a session policy or a tag would silently not be there.
+            raise AwsError("MalformedInput", f"{prefix} is not a list of members numbered from 1.", 400)
         if not numbers:
             return [] if prefix in form else None
         target = shape["member"]["shape"]

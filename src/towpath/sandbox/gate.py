@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from towpath.sandbox import callers, client_ids, endpoints, operations, resources, s3_operations, sigv4
+from towpath.sandbox import callers, client_ids, endpoints, operations, resources, s3_operations, sigv4, unique_ids
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import Backend
@@ -207,7 +207,9 @@ class Gate:
 
     def _iam(self, operation: Operation, request: Request, account: str) -> Response:
         if operation.name.startswith(READ_PREFIXES):
-            return self._backend.call(request, service="iam", region=self._state.region, account=account)
+            return _with_unique_ids(
+                self._backend.call(request, service="iam", region=self._state.region, account=account)
+            )
         with self._state.writing(account):
             self._rules.check(operation.name, account, operation.parameters)
             if operation.name in client_ids.OPERATIONS:
@@ -219,13 +221,18 @@ class Gate:
             self._keys.follow(
                 operation.name, operation.parameters, response.read(), account=account, partition=self._state.partition
             )
-        return response
+        return _with_unique_ids(response)
 
     def _allow(self, need: Need, principal: Principal, service: str, region: str, request: Request, seen: Seen) -> None:
         seen.action, seen.resource = need.action, need.resource
         seen.why = self._authoriser.allow(
             principal, need, service=service, region=region, remote=request.remote, secure=False
         )
+
+
+def _with_unique_ids(response: Response) -> Response:
+    response.body = unique_ids.in_answer(response.read())
+    return response
 
 
 def _token_fits(key: Key, scope: sigv4.Scope) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, cast
 
 from towpath.iam.decide import NamedPolicy
 from towpath.iam.policy import PolicyDocument, PolicyKind, parse_policy
+from towpath.sandbox import unique_ids
 from towpath.sandbox.backend import Backend
 
 # The region that signs IAM's calls, by partition ("Managing AWS Regions", IAM endpoints in the AWS General Reference).
@@ -181,7 +182,7 @@ class IamState:
         return User(
             arn=user["Arn"],
             name=name,
-            user_id=user["UserId"],
+            user_id=unique_ids.spelt("UserId", user["UserId"]),
             policies=tuple(policies),
             boundary=self._boundary(iam, user),
             tags=_tags(user),

@@ -6,7 +6,7 @@ import secrets
 import string
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -99,6 +99,11 @@ class Keys:
                 k: v for k, v in self._keys.items() if (v.principal.account, v.principal.user) != (account, user)
             }
 
+    def rename_user(self, account: str, user: str, new_name: str) -> None:
+        with self._lock:
+            for key in [k for k in self._keys.values() if (k.principal.account, k.principal.user) == (account, user)]:
+                self._keys[key.access_key] = replace(key, principal=replace(key.principal, user=new_name))
+
     def follow(
         self, operation: str, parameters: Mapping[str, object], body: bytes, *, account: str, partition: str
     ) -> None:
@@ -118,6 +123,8 @@ class Keys:
         elif operation == "UpdateAccessKey":
             change = self._inactive.add if parameters.get("Status") == "Inactive" else self._inactive.discard
             change(str(parameters.get("AccessKeyId", "")))
+        elif operation == "UpdateUser" and parameters.get("NewUserName"):
+            self.rename_user(account, user, str(parameters["NewUserName"]))
         elif operation == "DeleteUser":
             self.remove_user(account, user)
 

@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from towpath.iam.decide import NamedPolicy
 from towpath.iam.policy import PolicyError, PolicyKind, parse_policy
@@ -107,15 +107,9 @@ def tags(
 def policies(parameters: Mapping[str, Any], managed: ManagedPolicy) -> tuple[NamedPolicy, ...] | None:
     """The session policies of `Policy` and `PolicyArns`; None when neither is given, and nothing then limits the session."""
     text = parameters.get("Policy")
-    arns = [str(item["PolicyArn"]) for item in parameters.get("PolicyArns", ()) if item and "PolicyArn" in item]
+    arns = _arns(parameters)
     if text is None and not arns:
         return None
-    if len(arns) > POLICY_ARNS:
-        raise AwsError(
-            "ValidationError",
-            f"1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to {POLICY_ARNS}",
-            400,
-        )
     found: list[NamedPolicy] = []
     if text is not None:
         try:
@@ -132,10 +126,29 @@ def policies(parameters: Mapping[str, Any], managed: ManagedPolicy) -> tuple[Nam
     return tuple(found)
 
 
+def _arns(parameters: Mapping[str, Any]) -> list[str]:
+    members = cast("list[Any]", parameters.get("PolicyArns", []))
+    if len(members) > POLICY_ARNS:
+        raise _constraint("Value at 'policyArns'", f"have length less than or equal to {POLICY_ARNS}")
+    for number, member in enumerate(members, 1):
+        # A member without its ARN must not become a session without its policy.
+        if not isinstance(member, dict) or not member.get("arn"):
+            raise _constraint(f"Value null at 'policyArns.{number}.member.arn'", "not be null")
+    return [str(member["arn"]) for member in members]
+
+
+def _constraint(value: str, must: str) -> AwsError:
+    return AwsError(
+        "ValidationError",
+        f"1 validation error detected: {value} failed to satisfy constraint: Member must {must}",
+        400,
+    )
+
+
 def packed_size(parameters: Mapping[str, Any], given: SessionTags, inherited: SessionTags = NO_TAGS) -> int | None:
     """Percent of the space for session policies and tags; None when there are none. Raises AwsError PackedPolicyTooLarge."""
     text = str(parameters.get("Policy", ""))
-    arns = [str(item["PolicyArn"]) for item in parameters.get("PolicyArns", ()) if item and "PolicyArn" in item]
+    arns = _arns(parameters)
     every = {**inherited.handed_on(), **given.values}
     if not text and not arns and not every:
         return None
