@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from towpath.sandbox.accounts import Accounts
 from towpath.sandbox.clusters import Cluster, Clusters
 from towpath.sandbox.record import Record
 from towpath.sandbox.wire import Request, Response
@@ -23,13 +24,15 @@ NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 KEY: Final = re.compile(r"(?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _ACCOUNT: Final = re.compile(r"^/clusters/([^/]+)/namespaces/([^/]+)/serviceaccounts(?:/([^/]+))?$")
+_ROOT: Final = re.compile(r"^/accounts/([0-9]{12})$")
 _ISSUER: Final = re.compile(r"^/issuers/([0-9A-F]{32})/(\.well-known/openid-configuration|keys)$")
 
 
 class Admin:
     """Answers what lies under PREFIX."""
 
-    def __init__(self, *, clusters: Clusters, record: Record, secret: str) -> None:
+    def __init__(self, *, clusters: Clusters, record: Record, secret: str, accounts: Accounts) -> None:
+        self._accounts = accounts
         self._clusters = clusters
         self._record = record
         self._secret = secret
@@ -48,6 +51,12 @@ class Admin:
         if path == "/calls" and request.method == "GET":
             after = request.arguments.get("after", "0")
             return _json(200, {"calls": self._record.as_json(int(after) if after.isdigit() else 0)})
+        if request.method == "GET" and (match := _ROOT.match(path)):
+            key = self._accounts.root(match[1])
+            return _json(
+                200,
+                {"account": match[1], "accessKeyId": key.access_key, "secretAccessKey": key.secret},
+            )
         if path == "/token" and request.method == "POST":
             return self._token(request)
         if match := _ACCOUNT.match(path):
