@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -114,7 +114,7 @@ class Sandbox:
         return self.accounts.root(account)
 
     @contextmanager
-    def sessions_of(self, longest: timedelta) -> Iterator[None]:
+    def sessions_of(self, longest: timedelta) -> Generator[None]:
         """Sessions that begin within the block end after `longest`, whatever was asked for.
 
         AWS gives none of less than 15 minutes; this is how a test sees a client refresh. It makes sessions shorter and
