@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
 from towpath.iam import partition as partitions
 from towpath.oidc.fetch import Fetcher
 from towpath.oidc.jwks import JwksCache
+from towpath.sandbox.accounts import Accounts
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import Backend
@@ -21,7 +24,7 @@ from towpath.sandbox.faults import Faults
 from towpath.sandbox.gate import Gate
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.issuers import SandboxFetcher
-from towpath.sandbox.principals import Key, Keys, root_key
+from towpath.sandbox.principals import Key, Keys
 from towpath.sandbox.record import Record
 from towpath.sandbox.server import Server
 from towpath.sandbox.settings import SandboxSettings
@@ -47,7 +50,10 @@ class Sandbox:
         self.faults = Faults(self.settings.faults, seed=self.settings.fault_seed)
         self.secret = secrets.token_urlsafe(32)
         self._keys = Keys()
-        self.admin_key: Key = self._keys.add(root_key(self.settings.account, self.settings.partition))
+        self.accounts = Accounts(self._keys, partition=self.settings.partition)
+        self.admin_key: Key = self.account(self.settings.account)
+        for account in self.settings.accounts:
+            self.account(account)
         fetcher = SandboxFetcher(self.clusters, Fetcher(self.settings.issuers))
         sts = Sts(
             state=state, keys=self._keys, jwks=JwksCache(fetcher, refetch_interval=KEY_INTERVAL), authoriser=authoriser
@@ -60,7 +66,13 @@ class Sandbox:
             keys=self._keys,
             sts=sts,
             eks=eks,
-            admin=Admin(clusters=self.clusters, record=self.record, faults=self.faults, secret=self.secret),
+            admin=Admin(
+                clusters=self.clusters,
+                record=self.record,
+                faults=self.faults,
+                secret=self.secret,
+                accounts=self.accounts,
+            ),
             authoriser=authoriser,
             record=self.record,
             faults=self.faults,
@@ -96,6 +108,23 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def account(self, account: str) -> Key:
+        """The root key of an account, which exists from now on. Raises UsageError unless `account` is twelve digits."""
+        return self.accounts.root(account)
+
+    @contextmanager
+    def sessions_of(self, longest: timedelta) -> Generator[None]:
+        """Sessions that begin within the block end after `longest`, whatever was asked for.
+
+        AWS gives none of less than 15 minutes; this is how a test sees a client refresh. It makes sessions shorter and
+        never longer, and no request can ask for it.
+        """
+        self._keys.longest_session = longest
+        try:
+            yield
+        finally:
+            self._keys.longest_session = None
 
     @property
     def endpoint(self) -> str:
