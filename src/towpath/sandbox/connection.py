@@ -16,7 +16,7 @@ from typing import Final
 import h11
 
 from towpath.sandbox import http1
-from towpath.sandbox.http1 import LARGEST_BODY, LARGEST_HEAD, BadRequest, Head
+from towpath.sandbox.http1 import LARGEST_HEAD, BadRequest, Head
 from towpath.sandbox.wire import Body, Request, Response
 
 SLICE: Final = 5.0  # seconds one read waits before the deadline is looked at; also what a deadline may be missed by
@@ -158,7 +158,7 @@ class Connection:
                 return
             if isinstance(event, h11.Data):
                 total += len(event.data)
-                if total > LARGEST_BODY:
+                if total > http1.LARGEST_BODY:
                     raise http1.too_large()
                 if total - renewed >= PACE_BYTES:
                     renewed = total
