@@ -32,6 +32,8 @@ APPLETS: Final = (
     "tail",
     "seq",
     "date",
+    "nc",
+    "httpd",
 )
 
 
