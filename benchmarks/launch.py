@@ -26,7 +26,7 @@ from towpath.agent.kubernetes.settings import JobSettings, parse_settings
 from towpath.agent.kubernetes.watch import Seen, Watch
 from towpath.agent.ledger import ConfigMapLedger
 from towpath.agent.messages import Report
-from towpath.agent.work import Attempt, Limits, Phase, Sync
+from towpath.agent.work import Attempt, Identity, Limits, Phase, Sync
 from towpath.job.pipeline import parse_pipelines
 from towpath.kubernetes.connection import Connection
 
@@ -108,7 +108,7 @@ def bare(kubeconfig: Any, count: int, pods: Pods, turn: int) -> tuple[list[float
     owner = ConfigMapLedger(connection, NAMESPACE, "bare").open()
     jobs = []
     for sync in syncs(count, f"bare{turn}"):
-        attempt = Attempt(sync=sync, number=1, role_arn=ROLE)
+        attempt = Attempt(sync=sync, number=1, identity=Identity(role_arn=ROLE))
         jobs.append(job_manifest(attempt, settings(), agent="bare", region="eu-west-1", owner=owner))
     accepted: dict[str, float] = {}
 
