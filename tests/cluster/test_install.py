@@ -101,7 +101,7 @@ def test_plain_yaml_and_chart_are_the_same(tmp_path: Path) -> None:
 
     chart = known(yaml.safe_load_all(template(values("true"), namespace="data")))
     assert known(plain("true", "data", tmp_path)) == chart
-    assert len(chart) == 8
+    assert len(chart) == 9
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ APPLETS: Final = (
     "date",
     "nc",
     "httpd",
+    "nslookup",
+    "grep",
+    "kill",
 )
 
 

@@ -89,6 +89,8 @@ class Cluster:
             self._kubelet()
             self._proxy()
             self._open_discovery()
+            # kube-router writes the whole filter table anew: what kube-proxy was writing at that moment would be lost.
+            self._wait("kube-proxy", lambda: network.services_reached(settings))
             if settings.policies:
                 self._policies()
         except BaseException:
@@ -99,6 +101,9 @@ class Cluster:
 
     def ready(self) -> bool:
         return self._daemons.running("kubelet") is not None and self._answers("/readyz") and self._node_ready()
+
+    def enforces_policies(self) -> bool:
+        return self._daemons.running("kube-router") is not None
 
     def down(self) -> None:
         """Take everything away: processes, containers, mounts, network, cgroups, packet filter, sysctls, files."""

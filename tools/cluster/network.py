@@ -91,6 +91,11 @@ def down(settings: Settings) -> None:
         _run("modprobe", "--remove", MODULE)
 
 
+def services_reached(settings: Settings) -> bool:
+    """Whether kube-proxy's rules are in place, all at once: the API server's own service among them."""
+    return f" {settings.kubernetes_service}/32 " in _run("iptables", "-t", "nat", "-S", "KUBE-SERVICES")
+
+
 def enforced() -> bool:
     """Whether kube-router has gone once through everything: the last rule it writes is there."""
     return "0x20000" in _run("iptables", "-S", "KUBE-ROUTER-FORWARD")
