@@ -79,7 +79,7 @@ def inject(
     file = f"{directory}/{token}"
     if "windows" in {spec.get("nodeSelector", {}).get(f"{key}kubernetes.io/os") for key in ("", "beta.")}:
         file = "C:" + file.replace("/", "\\")
-    variables = dict(zip(names, (found.uri if found is not None else str(role), file), strict=True))
+    variables: dict[str, str] = dict(zip(names, (found.uri if found is not None else str(role), file), strict=True))
     regional = _truth(annotations.get(f"{PREFIX}/sts-regional-endpoints"), flags.regional_sts)
     skipped = _skipped(pod)
     for container in [*spec.get("initContainers", []), *spec["containers"]]:
@@ -169,7 +169,7 @@ class Webhook:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:
                 return
 
         self._server = ThreadingHTTPServer((address, 0), Handler)
