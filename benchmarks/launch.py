@@ -1,6 +1,7 @@
 """An attempt accepted to its container running, beside a bare `create` of the same Job, in turn in one run; and the agent's own cost.
 
-python -m benchmarks.launch [LAUNCHES]: needs the cluster of `make cluster`, and the machine for itself. Targets: 0.2 s more at the
+python -m benchmarks.launch [LAUNCHES]: needs the cluster of `make cluster`, best without NetworkPolicies (TOWPATH_CLUSTER_POLICIES=no:
+each pod's rules cost both peers), and the machine for itself. Targets: 0.2 s more at the
 median, 1 s at p99; launches a minute at least 95 % of what a bare create loop reaches. How the two are compared stands in paired.py.
 """
 
@@ -21,7 +22,7 @@ from typing import Any, cast
 from tools.cluster.lifecycle import Cluster as TestCluster
 from tools.cluster.settings import Settings
 
-from benchmarks.paired import Turn, estimate, median_difference, order, percentile, rate_ratio, tail_difference
+from benchmarks.paired import Turn, estimate, judged, median_difference, order, percentile, rate_ratio, tail_difference
 from towpath.agent.agent import Agent
 from towpath.agent.kubernetes.cluster import Cluster
 from towpath.agent.kubernetes.job import job_manifest
@@ -297,13 +298,13 @@ def say(turns: dict[str, list[Turn]], steps: Steps, requests: list[float], *, po
         if words == "rate":
             print(
                 f"launches a minute, ratio {found.value:.2f} [{found.low:.2f}, {found.high:.2f}], target at least {RATE}: "
-                f"{found.at_least(RATE)}; bare against bare {null.value:.2f} [{null.low:.2f}, {null.high:.2f}]"
+                f"{judged(found.at_least(RATE), null, 1.0)}; bare against bare {null.value:.2f} [{null.low:.2f}, {null.high:.2f}]"
             )
         else:
             target = {"median": MEDIAN, "p99": TAIL}[words]
             print(
                 f"{words} {found.value:+.2f} s [{found.low:+.2f}, {found.high:+.2f}], target at most +{target}: "
-                f"{found.at_most(target)}; bare against bare {null.value:+.2f} s [{null.low:+.2f}, {null.high:+.2f}]"
+                f"{judged(found.at_most(target), null, 0.0)}; bare against bare {null.value:+.2f} s [{null.low:+.2f}, {null.high:+.2f}]"
             )
     for step, values in steps.items():
         print(f"  {step}: {1000 * statistics.median(values):.0f} ms (p99 {1000 * percentile(values, 0.99):.0f} ms)")

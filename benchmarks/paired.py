@@ -45,6 +45,9 @@ class Estimate:
     low: float
     high: float
 
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
     def at_most(self, target: float) -> Verdict:
         if self.high <= target:
             return Verdict.MET
@@ -54,6 +57,11 @@ class Estimate:
         if self.low >= target:
             return Verdict.MET
         return Verdict.MISSED if self.high < target else Verdict.OPEN
+
+
+def judged(verdict: Verdict, null: Estimate, nothing: float) -> Verdict:
+    """The verdict, unless the null measurement finds a difference where there is none: `nothing` is what no difference looks like."""
+    return verdict if null.holds(nothing) else Verdict.OPEN
 
 
 def order(peers: Sequence[str], block: int) -> list[str]:

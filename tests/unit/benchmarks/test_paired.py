@@ -76,6 +76,12 @@ def test_a_target_inside_the_interval_is_left_open(
     assert found.at_least(0.2) is at_least
 
 
+@pytest.mark.parametrize(("low", "high", "verdict"), [(-0.1, 0.1, Verdict.MET), (0.1, 0.3, Verdict.OPEN)])
+def test_a_difference_between_the_same_settles_nothing(low: float, high: float, verdict: Verdict) -> None:
+    null = Estimate(value=(low + high) / 2, low=low, high=high)
+    assert paired.judged(Verdict.MET, null, 0.0) is verdict
+
+
 def test_no_peer_has_the_better_place() -> None:
     peers = ("ours", "bare", "again")
     orders = [paired.order(peers, block) for block in range(6)]
