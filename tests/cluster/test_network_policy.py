@@ -25,6 +25,7 @@ from .agents import SMALL, Harness, syncs
 from .conftest import TestCluster
 
 SETTLED = 15.0  # seconds for a policy to take effect
+SILENCES = 3
 AGENT = {"app.kubernetes.io/name": "towpath-agent", "app.kubernetes.io/instance": "default"}
 DNS = {"k8s-app": "kube-dns"}
 METADATA = "169.254.169.254"
@@ -76,10 +77,13 @@ class Pods:
         return self.cluster.kubectl("exec", name, "-n", self.namespace, "--", "sh", "-c", f"({script}) 2>&1 || true")
 
     def reaches(self, name: str, place: str) -> bool:
-        """Whether a TCP connection comes about."""
-        said = self.run(name, f"nc -w 2 {place.replace(':', ' ')} -e true && echo reached")
-        assert "reached" in said or "timed out" in said or "can't connect" in said, said
-        return "reached" in said
+        """Whether a TCP connection comes about. A refusal is told at once; silence counts when it lasts, as a busy machine is silent too."""
+        for _ in range(SILENCES):
+            said = self.run(name, f"nc -w 5 {place.replace(':', ' ')} -e true && echo reached")
+            if "timed out" not in said:
+                assert "reached" in said or "can't connect" in said, said
+                return "reached" in said
+        return False
 
     def is_answered(self, name: str, address: str) -> bool:
         """Whether a nameserver's answer comes back, over UDP."""
