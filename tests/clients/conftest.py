@@ -41,6 +41,7 @@ class Pod:
 
     def environment(self, *, tls: bool = False) -> dict[str, str]:
         region = self.sandbox.settings.region
+        endpoint = self.sandbox.tls_endpoint if tls else self.sandbox.endpoint
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -51,7 +52,8 @@ class Pod:
             "AWS_DEFAULT_REGION": region,
             "AWS_STS_REGIONAL_ENDPOINTS": "regional",
             # and where the AWS is that this pod talks to
-            "AWS_ENDPOINT_URL": self.sandbox.tls_endpoint if tls else self.sandbox.endpoint,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ENDPOINT_URL_STS": endpoint,  # object_store's exchange looks at this one only
             **(self.sandbox.trust_environment() if tls else {}),
             "CLIENT_BUCKET": self.bucket,
             "CLIENT_ALLOWED": ALLOWED,
@@ -73,7 +75,13 @@ class Pod:
         with (
             self.sandbox.sessions_of(timedelta(seconds=SESSION)),
             subprocess.Popen(
-                command, env=environment, cwd=self.home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                command,
+                env=environment,
+                cwd=self.home,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             ) as client,
         ):
             killer = threading.Timer(LONGEST, client.kill)
@@ -98,9 +106,15 @@ class Pod:
         return told
 
     def calls(self) -> list[dict[str, Any]]:
-        """What the gate recorded of this pod's role, oldest first."""
+        """What the gate recorded of this pod's exchanges and sessions, oldest first."""
         name = self.role.rpartition("/")[2]
-        return [call for call in self.sandbox.record.as_json() if self.role in str(call["resource"]) or f"/{name}/" in str(call["who"])]
+        own = f":assumed-role/{name}/"
+        return [
+            call
+            for call in self.sandbox.record.as_json()
+            if own in str(call["who"])
+            or (call["action"] == "sts:AssumeRoleWithWebIdentity" and call["resource"] == self.role)
+        ]
 
 
 def _cluster(sandbox: Sandbox) -> Cluster:
@@ -130,7 +144,9 @@ def pod(towpath_sandbox: Sandbox, tmp_path: Path) -> Iterator[Pod]:
     iam, s3 = administrator(towpath_sandbox, "iam"), administrator(towpath_sandbox, "s3")
     issuer = _cluster(towpath_sandbox).issuer_url
     host = issuer.removeprefix("https://")
-    providers = [item["Arn"].partition("/")[2] for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
+    providers = [
+        item["Arn"].partition("/")[2] for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    ]
     if host not in providers:
         iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
     account, region = towpath_sandbox.settings.account, towpath_sandbox.settings.region
@@ -146,7 +162,11 @@ def pod(towpath_sandbox: Sandbox, tmp_path: Path) -> Iterator[Pod]:
         },
     }
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
-    objects = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": [f"arn:aws:s3:::{name}/{ALLOWED}*", f"arn:aws:s3:::{name}/{ALLOWED.rstrip('/')}"]}  # s3fs asks for the folder's own name
+    objects = {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+        "Resource": [f"arn:aws:s3:::{name}/{ALLOWED}*", f"arn:aws:s3:::{name}/{ALLOWED.rstrip('/')}"],
+    }  # s3fs asks for the folder's own name
     listing = {
         "Effect": "Allow",
         "Action": "s3:ListBucket",
@@ -157,7 +177,7 @@ def pod(towpath_sandbox: Sandbox, tmp_path: Path) -> Iterator[Pod]:
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
     home = tmp_path / "home"
     home.mkdir()
-    yield Pod(sandbox=towpath_sandbox, role=role, bucket=name, token_file=tmp_path / "token", home=home)
+    return Pod(sandbox=towpath_sandbox, role=role, bucket=name, token_file=tmp_path / "token", home=home)
 
 
 def _policy(*statements: dict[str, Any]) -> str:
@@ -168,7 +188,9 @@ def _policy(*statements: dict[str, Any]) -> str:
 def moves_without_a_key(pod: Pod) -> Callable[..., list[dict[str, Any]]]:
     """Runs a client through all its steps and checks each; gives what it told."""
 
-    def check(command: list[str], *, refusal: str = "AccessDenied", tls: bool = False, **variables: str) -> list[dict[str, Any]]:
+    def check(
+        command: list[str], *, refusal: str = "AccessDenied", tls: bool = False, **variables: str
+    ) -> list[dict[str, Any]]:
         told = pod.run(command, tls=tls, **variables)
         by_step = {line["step"]: line for line in told}
         key = f"{ALLOWED}one"
