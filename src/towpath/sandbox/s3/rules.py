@@ -43,6 +43,13 @@ def check_owner(headers: Mapping[str, str], header: str, bucket: Bucket) -> None
         raise AwsError("AccessDenied", "Access Denied", 403, why=f"{header} is {expected}, {bucket.name} is another's")
 
 
+def check_anonymous(request: Request) -> None:
+    if any(name.startswith("response-") for name in request.arguments):
+        raise AwsError(
+            "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.", 400
+        )
+
+
 def check_new_bucket(request: Request, name: str) -> None:
     ownership = request.headers.get("x-amz-object-ownership", ENFORCED)
     if RESERVED.fullmatch(name):

@@ -38,6 +38,7 @@ _TELLING: Final = frozenset(
         "UploadPartCopy",
     }
 )
+_COPYING: Final = frozenset({"CopyObject", "UploadPartCopy"})
 # Operations whose body is an object's content, which no permission depends on.
 _CONTENT: Final = frozenset({"PutObject", "UploadPart"})
 # The checksum headers of these are of the whole object, in the end, and not of their body.
@@ -103,11 +104,15 @@ class S3:
         address = locate(request, hosts)
         request = forward.hoisted(request, caller)
         operation = identify(request, bucket=address.bucket, key=address.key)
-        bucket = self._buckets.find(address.bucket)
-        if address.bucket and bucket is None and operation.name != "CreateBucket":
-            raise rules.no_such_bucket(address.bucket)
+        # A new bucket is nobody's yet, whoever has one of that name.
+        bucket = self._found(address.bucket) if address.bucket and operation.name != "CreateBucket" else None
         if bucket is not None:
             rules.check_owner(request.headers, "x-amz-expected-bucket-owner", bucket)
+        if operation.name in _COPYING:
+            source = self._found(copy_source(request).bucket)
+            rules.check_owner(request.headers, "x-amz-source-expected-bucket-owner", source)
+        if caller.principal is ANONYMOUS:
+            rules.check_anonymous(request)
         if operation is POST_OBJECT:
             return self._form(request, caller, address, region=region, allow=allow, starts=starts)
         asked = Asked(
@@ -138,15 +143,17 @@ class S3:
             for body in opened:
                 body.close()
 
+    def _found(self, name: str) -> Bucket:
+        found = self._buckets.find(name)
+        if found is None:
+            raise rules.no_such_bucket(name)
+        return found
+
     # --- permissions ---------------------------------------------------------------------------------------------
 
     def _allow(self, asked: Asked, need: Need) -> None:
-        bucket = asked.bucket
-        if need.bucket and need.bucket != asked.address.bucket:
-            bucket = self._buckets.find(need.bucket)
-            if bucket is None:
-                raise rules.no_such_bucket(need.bucket)
-            rules.check_owner(asked.request.headers, "x-amz-source-expected-bucket-owner", bucket)
+        other = need.bucket and need.bucket != asked.address.bucket
+        bucket = self._found(need.bucket) if other else asked.bucket
         asked.allow(need, self._target(asked, need, bucket), asked.caller)
 
     def _target(self, asked: Asked, need: Need, bucket: Bucket | None) -> Target:
@@ -194,8 +201,7 @@ class S3:
         if replaces_tags(asked.request):
             return
         source = copy_source(asked.request)
-        bucket = self._buckets.find(source.bucket)
-        if bucket is not None and self._read_tags(bucket, source.key, source.version, asked.region):
+        if self._read_tags(self._found(source.bucket), source.key, source.version, asked.region):
             self._allow(asked, read_source(source, partition=self._partition, tagging=True))
             self._allow(asked, Need(action="s3:PutObjectTagging", resource=own.resource))
 
@@ -283,7 +289,7 @@ class S3:
         """Who may not list the bucket is not told that a key is free ("GetObject", S3 API reference)."""
         if asked.request.method != "HEAD" and b"<Code>NoSuchKey</Code>" not in response.read():
             return
-        copies = "x-amz-copy-source" in asked.request.headers
+        copies = asked.operation.name in _COPYING
         name = copy_source(asked.request).bucket if copies else asked.address.bucket
         self._allow(asked, Need(action="s3:ListBucket", resource=f"arn:{self._partition}:s3:::{name}"))
 
