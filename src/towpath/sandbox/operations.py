@@ -1,21 +1,22 @@
 """Which operation of which service a request is, read from botocore's own service models.
 
-S3 has its own table (s3_operations.py): its operations differ by sub-resource in the query string, and one request can need
+S3 has its own table (s3/operations.py): its operations differ by sub-resource in the query string, and one request can need
 several permissions.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, cast
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 from towpath.sandbox.errors import AwsError
-from towpath.sandbox.wire import Request
+from towpath.sandbox.wire import Body, Request
 
 # Signing names whose botocore model has another name.
 MODELS: Final = {
@@ -26,16 +27,19 @@ MODELS: Final = {
     "bedrock-runtime": "bedrock-runtime",
 }
 # IAM's action prefix where it differs from the signing name.
+CBOR: Final = "smithy-rpc-v2-cbor"
+_CBOR_PATH: Final = re.compile(r"/service/([A-Za-z0-9_]+)/operation/([A-Za-z0-9]+)")
+_NAMED_BY: Final = {"json": "x-amz-target", CBOR: "smithy-protocol"}  # the header that names the operation
 PREFIXES: Final = {"monitoring": "cloudwatch", "email": "ses", "eks-auth": "eks-auth"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One call of one service. `parameters` are the call's own (form, JSON body or URI), as far as the gate needs them."""
+    """One call of one service. `parameters` are the call's own (form, JSON, CBOR or URI), as far as the gate needs them."""
 
     service: str  # the signing name
     name: str  # as in the service model: CreateRole
-    protocol: str  # botocore's: query, ec2, json, rest-json, rest-xml
+    protocol: str  # the one it came by: query, ec2, json, rest-json, rest-xml, smithy-rpc-v2-cbor
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -46,7 +50,9 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    protocol: str
+    protocols: frozenset[str]  # every one the service speaks
+    json_version: str
+    target_prefix: str  # of X-Amz-Target, and the service's name in CBOR's path
     operations: frozenset[str]
     routes: tuple[tuple[str, re.Pattern[str], str], ...]  # method, path, operation
 
@@ -69,8 +75,13 @@ def model(service: str) -> Model | None:
         routes.append((http.get("method", "POST"), _pattern(path), name))
     # A fixed segment is a better match than a placeholder, so the routes with fewer placeholders come first.
     routes.sort(key=lambda route: route[1].groups)
+    metadata = source["metadata"]
     return Model(
-        protocol=source["metadata"]["protocol"], operations=frozenset(source["operations"]), routes=tuple(routes)
+        protocols=frozenset(metadata.get("protocols") or [metadata["protocol"]]),
+        json_version=metadata.get("jsonVersion", "1.1"),
+        target_prefix=metadata.get("targetPrefix", ""),
+        operations=frozenset(source["operations"]),
+        routes=tuple(routes),
     )
 
 
@@ -85,24 +96,52 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(out + "$")
 
 
+def protocol(request: Request, service: str) -> str:
+    """The protocol a request to `service` (not S3) speaks, as an error is to be written for it."""
+    found = model(service)
+    spoken = _spoken(request, found) if found is not None else "query"
+    return f"json-{found.json_version}" if found is not None and spoken == "json" else spoken
+
+
+def _spoken(request: Request, found: Model) -> str:
+    if "smithy-protocol" in request.headers:
+        return CBOR
+    if "x-amz-target" in request.headers:
+        return "json"
+    rest = found.protocols & {"rest-json", "rest-xml"}
+    if rest:
+        return min(rest)
+    return next((name for name in ("query", "ec2") if name in found.protocols), "json")
+
+
 def identify(request: Request, service: str) -> Operation:
     """The operation a signed request of `service` (not S3) asks for.
 
-    Raises AwsError InvalidAction or UnknownOperationException when the service has no such operation.
+    Raises AwsError InvalidAction or UnknownOperationException when the service has no such operation, or does not speak the
+    request's protocol: what the gate cannot read does not pass it.
     """
     found = model(service)
     if found is None:
         raise AwsError("InvalidAction", f"The service {service[:60]} is not known here.", 400)
-    if found.protocol in {"query", "ec2"}:
-        return _query(request, service, found)
-    target = request.headers.get("x-amz-target", "")
-    if found.protocol == "json" or target:
-        name = target.rpartition(".")[2]
-        if name not in found.operations:
-            raise AwsError(
-                "UnknownOperationException", f"The operation {name[:80] or '(none)'} is not one of {service}.", 400
-            )
-        return Operation(service=service, name=name, protocol=found.protocol, parameters=_json_body(request))
+    spoken = _spoken(request, found)
+    if spoken not in found.protocols:
+        raise _unknown(f"{service} is not spoken to by {spoken} here.")
+    if spoken in {"query", "ec2"}:
+        return _query(request, service, found, spoken)
+    if spoken == "json":
+        prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
+        if name not in found.operations or prefix != found.target_prefix:
+            raise _unknown(f"The operation {name[:80] or '(none)'} is not one of {service}.")
+        return Operation(service=service, name=name, protocol=spoken, parameters=_json_body(request))
+    if spoken == CBOR:
+        match = _CBOR_PATH.fullmatch(request.path)
+        if request.headers["smithy-protocol"] != "rpc-v2-cbor" or match is None or match[1] != found.target_prefix:
+            raise _unknown(f"{request.path[:120]} is no operation of {service}.")
+        if match[2] not in found.operations:
+            raise _unknown(f"The operation {match[2][:80]} is not one of {service}.")
+        return Operation(service=service, name=match[2], protocol=spoken, parameters=_cbor_body(request))
+    if "Action" in request.arguments:
+        raise _unknown("A REST operation takes no Action.")  # the emulator would follow it
     for method, pattern, name in found.routes:
         if method == request.method and (match := pattern.match(request.path)):
             parameters = (
@@ -110,13 +149,36 @@ def identify(request: Request, service: str) -> Operation:
                 | dict(request.arguments)
                 | _json_body(request)
             )
-            return Operation(service=service, name=name, protocol=found.protocol, parameters=parameters)
+            return Operation(service=service, name=name, protocol=spoken, parameters=parameters)
     raise AwsError(
         "UnknownOperationException", f"{request.method} {request.path[:120]} is no operation of {service}.", 404
     )
 
 
-def _query(request: Request, service: str, found: Model) -> Operation:
+def plain(request: Request, operation: Operation) -> Request:
+    """The request as the emulator gets it: the operation is named in one place only, the one the gate read."""
+    dropped = {"authorization", "x-amz-security-token"}
+    dropped |= {"x-amz-target", "smithy-protocol"} - {_NAMED_BY.get(operation.protocol, "")}
+    headers = {name: value for name, value in request.headers.items() if name not in dropped}
+    if operation.protocol in {"query", "ec2"}:
+        headers["content-type"] = "application/x-www-form-urlencoded; charset=utf-8"
+        body = Body([urlencode({name: str(value) for name, value in request.form.items()}).encode()])
+        return replace(request, method="POST", path="/", query="", headers=headers, body=body)
+    if operation.protocol == "json":
+        found = model(operation.service)
+        headers["content-type"] = f"application/x-amz-json-{found.json_version if found else '1.1'}"
+        return replace(request, method="POST", path="/", query="", headers=headers)
+    if operation.protocol == CBOR:
+        headers["content-type"] = "application/cbor"
+        return replace(request, method="POST", query="", headers=headers)
+    return replace(request, headers=headers)
+
+
+def _unknown(message: str) -> AwsError:
+    return AwsError("UnknownOperationException", message, 400)
+
+
+def _query(request: Request, service: str, found: Model, spoken: str) -> Operation:
     form = request.form
     name = form.get("Action", "")
     if not name:
@@ -127,7 +189,7 @@ def _query(request: Request, service: str, found: Model) -> Operation:
             f"Could not find operation {name[:80]} for version {form.get('Version', 'NO_VERSION_SPECIFIED')[:20]}",
             400,
         )
-    return Operation(service=service, name=name, protocol=found.protocol, parameters=form)
+    return Operation(service=service, name=name, protocol=spoken, parameters=form)
 
 
 def _json_body(request: Request) -> dict[str, Any]:
@@ -136,5 +198,19 @@ def _json_body(request: Request) -> dict[str, Any]:
     try:
         value = json.loads(request.body.read())
     except ValueError:
+        return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _cbor_body(request: Request) -> dict[str, Any]:
+    """CBOR as far as it is a map; its values matter for tags and names alone."""
+    if not 0 < request.body.length <= 1024 * 1024:
+        return {}
+    from botocore.parsers import BaseCBORParser
+
+    parser: Any = BaseCBORParser()
+    try:
+        value = parser.parse_data_item(io.BufferedReader(io.BytesIO(request.body.read())))
+    except Exception:  # whatever malformed bytes make of it, there are no parameters
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
