@@ -15,8 +15,10 @@ from towpath.sandbox import (
     callers,
     client_ids,
     constraints,
+    emulated,
     endpoints,
     operations,
+    own_user,
     principal_ids,
     resources,
     s3_operations,
@@ -212,7 +214,9 @@ class Gate:
         self, operation: Operation, request: Request, principal: Principal, region: str, seen: Seen
     ) -> Response:
         account = principal.account
-        seen.resource = resources.resource(operation, account=account, region=region, state=self._state)
+        operation = own_user.named(operation, principal)
+        needed = resources.needs(operation, account=account, region=region, state=self._state)
+        seen.resource = needed[0].resource
         user_sessions.check_reach(principal, operation.service, operation.name)
         self._faults.strike(operation.action)
         if operation.service == "sts":
@@ -223,8 +227,11 @@ class Gate:
             )
             seen.why = "verified"
             return response
-        need = Need(action=operation.action, resource=seen.resource, context=resources.context(operation))
-        self._allow(need, principal, operation.service, region, request, seen)
+        for need in needed:
+            self._allow(need, principal, operation.service, region, request, seen)
+        seen.action, seen.resource = needed[0].action, needed[0].resource
+        emulated.check(operation)
+        request = operations.canonical(request, operation)
         if operation.service == "eks":
             return self._eks.answer(operation, request, account=account, region=region)
         if operation.service == "iam":
