@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from towpath.sandbox import contexts, iam_resources, services
+from towpath.sandbox import contexts, iam_resources, service_models, services
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState
-from towpath.sandbox.operations import Operation
+from towpath.sandbox.operations import MODELS, Operation
 from towpath.sandbox.s3_operations import Need
 
 _ROLE: Final = re.compile(r"arn:[a-z-]+:iam::(?P<account>\d{12}):role/(?:.*/)?(?P<name>[^/]+)")
@@ -38,14 +38,23 @@ def needs(operation: Operation, *, account: str, region: str, state: IamState) -
 def _resources(operation: Operation, *, account: str, region: str, partition: str) -> list[str]:
     row = services.table(operation.service)
     start = f"arn:{partition}:{row.namespace}:{region}:{account}:"
+    parameters = _known(operation)
     for template in row.templates(operation.name):
-        parts = [services.filled(part, operation.parameters) for part in template]
+        parts = [services.filled(part, parameters) for part in template]
         if all(parts):
             found = [_arn(text, start, operation) for part in parts for text in part]
             for arn in found:
                 _own_account(arn, account, operation)
             return list(dict.fromkeys(found))
     return ["*"]
+
+
+def _known(operation: Operation) -> Mapping[str, Any]:
+    """Only what the operation has: a parameter the service does not look at must not say what the call acts on."""
+    model = service_models.source(MODELS.get(operation.service, operation.service))
+    found = model["operations"].get(operation.name, {}).get("input") if model is not None else None
+    members = model["shapes"][found["shape"]]["members"] if model is not None and found else {}
+    return {name: value for name, value in operation.parameters.items() if name in members}
 
 
 def _arn(text: str, start: str, operation: Operation) -> str:
