@@ -10,15 +10,12 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
 from typing import Any, Final, cast
 
 from towpath.iam import grammar
 from towpath.iam.conditions import CompiledCondition, ConditionError, compile_condition
 from towpath.iam.document import PolicyError, parse_json
-from towpath.iam.matching import Pattern, compile_patterns
+from towpath.iam.statement import PolicyDocument, PolicyKind, Statement
 
 __all__ = ["PolicyDocument", "PolicyError", "PolicyKind", "Statement", "parse_policy"]
 
@@ -27,56 +24,6 @@ _FEDERATED_NAMES: Final = frozenset(
     {"accounts.google.com", "www.amazon.com", "graph.facebook.com", "cognito-identity.amazonaws.com"}
 )
 _AWS_PRINCIPAL: Final = re.compile(r"[0-9]{12}|arn:[a-z-]+:(iam|sts)::([0-9]{12}|cloudfront):\S+|[A-Z0-9]{16,128}")
-
-
-class PolicyKind(StrEnum):
-    IDENTITY = "identity"
-    TRUST = "trust"
-    RESOURCE = "resource"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statement:
-    """One statement, its patterns compiled. `source` is the JSON object as it was written; `sid` is "" where it has none.
-
-    Principals are pairs of type and value: ("Federated", ARN); `Principal: "*"` is ("*", "*").
-    """
-
-    index: int
-    sid: str
-    effect: str  # Allow or Deny
-    principals: tuple[tuple[str, str], ...] | None
-    not_principals: tuple[tuple[str, str], ...] | None
-    actions: tuple[str, ...] | None
-    not_actions: tuple[str, ...] | None
-    resources: tuple[str, ...] | None
-    not_resources: tuple[str, ...] | None
-    conditions: tuple[CompiledCondition, ...]
-    source: Mapping[str, Any]
-    variables: bool = True  # Version 2008-10-17 has no policy variables
-
-    @cached_property
-    def action_patterns(self) -> tuple[Pattern, ...]:
-        return compile_patterns(self.actions or self.not_actions or (), variables=False, fold=True)
-
-    @cached_property
-    def resource_patterns(self) -> tuple[Pattern, ...]:
-        return compile_patterns(self.resources or self.not_resources or (), variables=self.variables, fold=False)
-
-    @property
-    def label(self) -> str:
-        return f"Sid {self.sid}" if self.sid else f"statement {self.index + 1}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyDocument:
-    """A valid policy document. `source` is the JSON object as it was written."""
-
-    kind: PolicyKind
-    version: str
-    id: str | None
-    statements: tuple[Statement, ...]
-    source: Mapping[str, Any]
 
 
 def parse_policy(

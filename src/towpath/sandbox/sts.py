@@ -18,7 +18,7 @@ from towpath.errors import UsageError
 from towpath.iam import arn as arns
 from towpath.iam import partition as partitions
 from towpath.iam.context import Context
-from towpath.iam.decide import Caller, NamedPolicy, Outcome, PolicySet, Request, decide
+from towpath.iam.decide import Caller, NamedPolicy, PolicySet, Request, decide
 from towpath.iam.policy import PolicyError, PolicyKind, parse_policy
 from towpath.oidc.errors import IssuerUnreachable, TokenCode, TokenError
 from towpath.oidc.jwks import JwksCache
@@ -28,7 +28,6 @@ from towpath.sandbox.errors import STS_NAMESPACE, AwsError
 from towpath.sandbox.iam_state import IamState, Role
 from towpath.sandbox.operations import Operation
 from towpath.sandbox.principals import Key, Keys, Principal
-from towpath.sandbox.s3_operations import Need
 from towpath.sandbox.wire import Response
 
 SESSION_NAME: Final = re.compile(r"^[\w+=,.@-]{2,64}$", re.ASCII)
@@ -171,33 +170,25 @@ class Sts:
         }
         if "ExternalId" in parameters:
             context["sts:ExternalId"] = str(parameters["ExternalId"])
-        # A trust policy that names the caller itself is enough in one account; one that names the account delegates, and
-        # then the caller's own policies must allow it too ("Policies and the root user" and "Roles trust policies", IAM User Guide).
-        trust = PolicySet(
-            identity=(),
-            resource=NamedPolicy(name=f"trust policy of {role.name}", document=role.trust),
-            resource_account=role_arn.account,
+        # One decision: a trust policy that names only the account delegates to it, and then the caller's own policies have to allow too.
+        identity, boundary = self._authoriser.policies(principal)
+        decision = decide(
+            Request(
+                action="sts:AssumeRole",
+                resource=role.arn,
+                caller=Caller(arn=principal.arn, account=principal.account, role_arn=principal.role_arn),
+                context=Context(context),
+            ),
+            PolicySet(
+                identity=identity,
+                boundary=boundary,
+                session=principal.session_policies,
+                resource=NamedPolicy(name=f"trust policy of {role.name}", document=role.trust),
+                resource_account=role_arn.account,
+            ),
         )
-        by_account, by_name = (
-            decide(
-                Request(
-                    action="sts:AssumeRole",
-                    resource=role.arn,
-                    caller=Caller(arn=principal.arn, account=account, role_arn=principal.role_arn),
-                    context=Context(context),
-                ),
-                trust,
-            )
-            for account in (principal.account, None)
-        )
-        if not by_account.allowed:
-            denied.why = by_account.reason
-            raise denied
-        need = Need(action="sts:AssumeRole", resource=role.arn)
-        own = self._authoriser.decide(principal, need, region=region, remote="127.0.0.1", secure=False)
-        delegated = not by_name.allowed or principal.account != role_arn.account
-        if own.outcome is Outcome.EXPLICIT_DENY or (delegated and not own.allowed):
-            denied.why = own.reason
+        if not decision.allowed:
+            denied.why = decision.reason
             raise denied
         if principal.role is not None and duration > CHAINED_LIMIT:
             raise _validation(
