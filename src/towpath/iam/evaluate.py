@@ -17,7 +17,7 @@ def matches(statement: Statement, request: Request, *, bounded: bool = False) ->
 
 
 def matches_action(statement: Statement, request: Request) -> bool:
-    hit = statement.action_patterns.match(request.action.lower(), request.context)
+    hit = any(pattern.match(request.action, request.context) for pattern in statement.action_patterns)
     return hit if statement.actions is not None else not hit
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from towpath.iam.actions import ActionIndex
 from towpath.iam.conditions import CompiledCondition
 from towpath.iam.context import Context
-from towpath.iam.matching import PatternSet, compile_patterns
+from towpath.iam.matching import Pattern, PatternSet, compile_patterns
 from towpath.iam.principals import Principals
 
 
@@ -66,8 +66,8 @@ class Statement:
     variables: bool = True
 
     @cached_property
-    def action_patterns(self) -> PatternSet:
-        return PatternSet(compile_patterns(self.actions or self.not_actions or (), variables=False, fold=True))
+    def action_patterns(self) -> tuple[Pattern, ...]:
+        return compile_patterns(self.actions or self.not_actions or (), variables=False, fold=True)
 
     @cached_property
     def resource_patterns(self) -> PatternSet:
