@@ -31,13 +31,29 @@ class Authoriser:
             return decision.reason
         raise self._refusal(service, _words(principal, need, decision), why=decision.reason)
 
-    def decide(self, principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Decision:
-        policies, boundary = self.policies(principal)
+    def decide(
+        self,
+        principal: Principal,
+        need: Need,
+        *,
+        region: str,
+        remote: str,
+        secure: bool,
+        resource: NamedPolicy | None = None,
+        resource_account: str | None = None,
+    ) -> Decision:
+        """`resource`: the policy of what is asked for, a bucket's or a role's; `resource_account`: who owns it, if not the caller's."""
+        policies, boundary = self._policies(principal)
         request = Request(
             action=need.action,
             resource=need.resource,
-            caller=Caller(arn=principal.arn, account=principal.account, role_arn=principal.role_arn),
-            context=_context(principal, need, region=region, remote=remote, secure=secure),
+            caller=Caller(
+                arn=principal.arn,
+                account=principal.account,
+                role_arn=principal.role_arn,
+                unique_id=None if principal.is_root else principal.user_id,
+            ),
+            context=self.context(principal, need, region=region, remote=remote, secure=secure),
         )
         return decide(
             request,
@@ -45,12 +61,21 @@ class Authoriser:
                 identity=policies,
                 boundary=boundary,
                 session=principal.session_policies,
-                resource_account=principal.account,
+                resource=resource,
+                resource_account=resource_account or principal.account,
             ),
         )
 
-    def policies(self, principal: Principal) -> tuple[tuple[NamedPolicy, ...], NamedPolicy | None]:
-        """The identity policies of a principal, and its permissions boundary."""
+    def context(self, principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Context:
+        """The request's condition keys. A session's tags come before its role's of the same key."""
+        if principal.role is not None:
+            owner = self._state.role(principal.account, principal.role)
+        else:
+            owner = self._state.user(principal.account, principal.user) if principal.user else None
+        tags = owner.tags if owner is not None else {}
+        return _context(principal, need, tags, region=region, remote=remote, secure=secure)
+
+    def _policies(self, principal: Principal) -> tuple[tuple[NamedPolicy, ...], NamedPolicy | None]:
         if principal.role is not None:
             role = self._state.role(principal.account, principal.role)
             # A role deleted, or made anew under the same name, is not the role that was assumed.
@@ -91,7 +116,9 @@ def _words(principal: Principal, need: Need, decision: Decision) -> str:
     return f"User: {principal.arn} is not authorized to perform: {need.action}{target} {because}"
 
 
-def _context(principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Context:
+def _context(
+    principal: Principal, need: Need, tags: Mapping[str, str], *, region: str, remote: str, secure: bool
+) -> Context:
     now = datetime.now(UTC)
     keys: dict[str, Any] = {
         "aws:PrincipalArn": principal.role_arn or principal.arn,
@@ -105,7 +132,8 @@ def _context(principal: Principal, need: Need, *, region: str, remote: str, secu
         "aws:EpochTime": int(now.timestamp()),
         "aws:ResourceAccount": principal.account,
     }
-    if principal.user:
+    if principal.user and principal.session != "federated":
         keys["aws:username"] = principal.user
+    keys |= {f"aws:PrincipalTag/{name}": value for name, value in tags.items()}
     extra: Mapping[str, Any] = {**principal.context, **need.context}
     return Context({**keys, **extra})
