@@ -11,7 +11,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from towpath.sandbox import callers, client_ids, endpoints, operations, resources, s3_operations, sigv4, unique_ids
+from towpath.sandbox import (
+    callers,
+    client_ids,
+    constraints,
+    endpoints,
+    operations,
+    principal_ids,
+    resources,
+    s3_operations,
+    sigv4,
+    unique_ids,
+)
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import Backend
@@ -225,14 +236,18 @@ class Gate:
             return _with_unique_ids(
                 self._backend.call(request, service="iam", region=self._state.region, account=account)
             )
+        parameters = constraints.shaped("iam", operation.name, operation.parameters)
         with self._state.writing(account):
-            self._rules.check(operation.name, account, operation.parameters)
+            self._rules.check(operation.name, account, parameters)
             if operation.name in client_ids.OPERATIONS:
                 return client_ids.answer(
-                    self._backend, operation.name, operation.parameters, account=account, region=self._state.region
+                    self._backend, operation.name, parameters, account=account, region=self._state.region
                 )
+            gone = principal_ids.of_deleted(self._state, operation.name, account, parameters)
             response = self._backend.call(request, service="iam", region=self._state.region, account=account)
         if response.status < 300:
+            if gone is not None:
+                principal_ids.replace_everywhere(self._state, gone)
             self._keys.follow(
                 operation.name, operation.parameters, response.read(), account=account, partition=self._state.partition
             )

@@ -118,14 +118,24 @@ class IamState:
                 self._cache[key] = value
         return value
 
-    def _client(self, account: str) -> Any:
+    def accounts(self) -> list[str]:
+        """Those whose IAM was ever asked or written."""
+        with self._lock:
+            return sorted(self._clients)
+
+    def used(self, account: str) -> bool:
+        with self._lock:
+            return account in self._clients
+
+    def client(self, account: str) -> Any:
+        """A client of the emulator's IAM in that account."""
         with self._lock:
             if account not in self._clients:
                 self._clients[account] = self._backend.client("iam", account=account, region=self.region)
             return self._clients[account]
 
     def _read_role(self, account: str, name: str) -> Role | None:
-        iam = self._client(account)
+        iam = self.client(account)
         try:
             role = iam.get_role(RoleName=name)["Role"]
         except iam.exceptions.NoSuchEntityException:
@@ -152,7 +162,7 @@ class IamState:
         )
 
     def _read_user(self, account: str, name: str) -> User | None:
-        iam = self._client(account)
+        iam = self.client(account)
         try:
             user = iam.get_user(UserName=name)["User"]
         except iam.exceptions.NoSuchEntityException:
@@ -198,14 +208,14 @@ class IamState:
         return _named(arn.rpartition("/")[2], document)
 
     def _read_managed(self, account: str, arn: str) -> NamedPolicy | None:
-        iam = self._client(account)
+        iam = self.client(account)
         try:
             return self._managed(iam, arn)
         except iam.exceptions.NoSuchEntityException:
             return None
 
     def _read_providers(self, account: str) -> dict[str, Provider]:
-        iam = self._client(account)
+        iam = self.client(account)
         found: dict[str, Provider] = {}
         for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
             provider = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=item["Arn"])
@@ -215,11 +225,11 @@ class IamState:
         return found
 
     def _read_role_names(self, account: str) -> dict[str, str]:
-        return {role["RoleName"].lower(): role["Arn"] for role in _pages(self._client(account), "list_roles", "Roles")}
+        return {role["RoleName"].lower(): role["Arn"] for role in _pages(self.client(account), "list_roles", "Roles")}
 
     def _read_policy_arns(self, account: str) -> frozenset[str]:
         return frozenset(
-            item["Arn"] for item in _pages(self._client(account), "list_policies", "Policies", Scope="Local")
+            item["Arn"] for item in _pages(self.client(account), "list_policies", "Policies", Scope="Local")
         )
 
 

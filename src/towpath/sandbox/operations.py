@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
+from towpath.sandbox import service_models
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.wire import Request
 
@@ -54,13 +55,8 @@ class Model:
 @lru_cache(maxsize=64)
 def model(service: str) -> Model | None:
     """The service's model by signing name, or None for a service botocore does not know."""
-    import botocore.exceptions
-    import botocore.session
-
-    loader: Any = botocore.session.Session().get_component("data_loader")
-    try:
-        source = cast("dict[str, Any]", loader.load_service_model(MODELS.get(service, service), "service-2"))
-    except (botocore.exceptions.DataNotFoundError, botocore.exceptions.UnknownServiceError):
+    source = service_models.source(MODELS.get(service, service))
+    if source is None:
         return None
     routes: list[tuple[str, re.Pattern[str], str]] = []
     for name, operation in source["operations"].items():
