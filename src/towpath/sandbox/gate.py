@@ -213,8 +213,8 @@ class Gate:
     ) -> Response:
         account = principal.account
         seen.resource = resources.resource(operation, account=account, region=region, state=self._state)
-        user_sessions.check_reach(principal, operation.service, operation.name)
         self._faults.strike(operation.action)
+        user_sessions.check_reach(principal, operation.service, operation.name)
         if operation.service == "sts":
             if operation.name == "AssumeRole":
                 seen.needs.append(Needed(action=operation.action, resource=seen.resource, context={}))
