@@ -226,7 +226,8 @@ class Gate:
         need = Need(action=operation.action, resource=seen.resource, context=resources.context(operation))
         self._allow(need, principal, operation.service, region, request, seen)
         if operation.service == "eks":
-            return self._eks.answer(operation, request, account=account, region=region)
+            with self._backend.together():
+                return self._eks.answer(operation, request, account=account, region=region)
         if operation.service == "iam":
             return self._iam(operation, request, account)
         return self._backend.call(request, service=operation.service, region=region, account=account)
@@ -236,6 +237,10 @@ class Gate:
             return _with_unique_ids(
                 self._backend.call(request, service="iam", region=self._state.region, account=account)
             )
+        with self._backend.together():
+            return self._iam_write(operation, request, account)
+
+    def _iam_write(self, operation: Operation, request: Request, account: str) -> Response:
         parameters = constraints.shaped("iam", operation.name, operation.parameters)
         with self._state.writing(account):
             self._rules.check(operation.name, account, parameters)

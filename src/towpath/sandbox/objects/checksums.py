@@ -1,20 +1,17 @@
 """The checksums S3 keeps with an object: made, verified and shown.
 
-Source: "Checking object integrity for data uploads in Amazon S3" (S3 User Guide). CRC-32C is RFC 3720's, CRC-64/NVME the NVM Express
-specification's; both are computed here byte by byte in Python, at about 20 MB a second.
+Source: "Checking object integrity for data uploads in Amazon S3" (S3 User Guide).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.s3.checksums import Checksum, new
 
 ALGORITHMS: Final = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "sha1": 20, "sha256": 32}  # name -> bytes
 XML: Final = {name: f"Checksum{name.upper()}" for name in ALGORITHMS}
@@ -22,57 +19,8 @@ HEADER: Final = "x-amz-checksum-"
 FULL, COMPOSITE = "FULL_OBJECT", "COMPOSITE"
 
 
-class Checksum(Protocol):
-    def update(self, data: bytes, /) -> object: ...
-    def digest(self) -> bytes: ...
-
-
-class _Crc:
-    def __init__(self, size: int, step: Callable[[bytes, int], int]) -> None:
-        self._size = size
-        self._step = step
-        self._value = 0
-
-    def update(self, data: bytes) -> None:
-        self._value = self._step(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(self._size, "big")
-
-
-@lru_cache(maxsize=2)
-def _table(polynomial: int) -> tuple[int, ...]:
-    out: list[int] = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (polynomial if value & 1 else 0)
-        out.append(value)
-    return tuple(out)
-
-
-def _reflected(polynomial: int, ones: int) -> Callable[[bytes, int], int]:
-    def step(data: bytes, value: int) -> int:
-        table = _table(polynomial)
-        value ^= ones
-        for byte in data:
-            value = value >> 8 ^ table[(value ^ byte) & 0xFF]
-        return value ^ ones
-
-    return step
-
-
-_crc32c: Final = _reflected(0x82F63B78, 0xFFFFFFFF)
-_crc64nvme: Final = _reflected(0x9A6C9329AC4BC9B5, 0xFFFFFFFFFFFFFFFF)
-
-
 def checksum(algorithm: str) -> Checksum:
-    if algorithm == "crc32":
-        return _Crc(4, zlib.crc32)
-    if algorithm == "crc32c":
-        return _Crc(4, _crc32c)
-    if algorithm == "crc64nvme":
-        return _Crc(8, _crc64nvme)
-    return hashlib.new(algorithm, usedforsecurity=False)
+    return new(algorithm)
 
 
 def text(digest: bytes) -> str:

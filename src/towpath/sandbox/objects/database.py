@@ -46,15 +46,14 @@ CREATE TABLE part (
 
 
 class Database:
-    """One writer at a time, as many readers as there are threads."""
+    """One writer at a time; as many readers as ever read at once. Thread-safe."""
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
         """Raises SandboxError for a file that another version of the sandbox made."""
         self._path = path
         self._fsync = fsync
         self._lock = threading.RLock()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._readers: list[sqlite3.Connection] = []  # those that nobody uses just now
         self._writer = self._connect()
         found = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if found == 0:
@@ -74,8 +73,6 @@ class Database:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._fsync else 'OFF'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES}")
-        with self._lock:
-            self._connections.append(connection)
         return connection
 
     @contextmanager
@@ -91,17 +88,22 @@ class Database:
             self._writer.execute("COMMIT")
 
     def rows(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-        return connection.execute(sql, arguments).fetchall()
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            return connection.execute(sql, arguments).fetchall()
+        finally:
+            self._readers.append(connection)
 
     def row(self, sql: str, arguments: Sequence[Any] = ()) -> Any | None:
         found = self.rows(sql, arguments)
         return found[0] if found else None
 
     def close(self) -> None:
+        """After this nobody may read or write."""
         with self._lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+            while self._readers:
+                self._readers.pop().close()
+            self._writer.close()

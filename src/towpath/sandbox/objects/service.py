@@ -102,7 +102,7 @@ class ObjectService:
             )
         if "location" in sub:
             return xml.answer("LocationConstraint", "" if bucket.region == "us-east-1" else bucket.region)
-        return self._listings.objects(request, bucket) if _is_listing(request) else None
+        return None if CONFIGURATION & sub.keys() else self._listings.objects(request, bucket)
 
     def _delete_many(self, request: Request, bucket: Bucket) -> Response:
         verified(request)
@@ -133,22 +133,11 @@ class ObjectService:
         return xml.answer("DeleteResult", out)
 
 
-# What a listing may carry; any other sub-resource is the bucket's configuration.
-_LISTING: Final = frozenset(
-    [
-        "list-type",
-        "prefix",
-        "delimiter",
-        "marker",
-        "max-keys",
-        "encoding-type",
-        "continuation-token",
-        "start-after",
-        "fetch-owner",
-        "x-id",
-    ]
+# A bucket's configuration, which the emulator keeps.
+CONFIGURATION: Final = frozenset(
+    {
+        *("accelerate", "acl", "analytics", "cors", "encryption", "intelligent-tiering", "inventory", "lifecycle"),
+        *("logging", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus"),
+        *("publicAccessBlock", "replication", "requestPayment", "tagging", "versioning", "website"),
+    }
 )
-
-
-def _is_listing(request: Request) -> bool:
-    return all(name in _LISTING or name.startswith(("X-Amz-", "response-")) for name in request.arguments)
