@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable, Mapping
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -25,16 +26,29 @@ class SandboxError(WorldError):
 class AwsError(Exception):
     """One refusal as AWS words it: `code`, `message`, HTTP `status`; `why` is for the call record, never for the client.
 
-    `resource` is S3's `<Resource>` element.
+    `resource` is S3's `<Resource>` element; `details` are further elements S3 has in some errors (`Key`, `BucketName`, …),
+    `headers` headers that go with the answer.
     """
 
-    def __init__(self, code: str, message: str, status: int, *, why: str = "", resource: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        status: int,
+        *,
+        why: str = "",
+        resource: str = "",
+        details: Mapping[str, str] | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
         self.why = why or message
         self.resource = resource
+        self.details = dict(details or {})
+        self.headers = list(headers)
 
 
 def render(error: AwsError, *, service: str, protocol: str, head: bool = False) -> Response:
@@ -43,9 +57,11 @@ def render(error: AwsError, *, service: str, protocol: str, head: bool = False) 
     if service == "s3":
         s3_id = request_id.replace("-", "").upper()[:16]
         headers = [("x-amz-request-id", s3_id), ("x-amz-id-2", uuid.uuid4().hex), ("Content-Type", "application/xml")]
+        headers += error.headers
         text = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{escape(error.code)}</Code>'
             f"<Message>{escape(error.message)}</Message>"
+            + "".join(f"<{name}>{escape(value)}</{name}>" for name, value in error.details.items())
             + (f"<Resource>{escape(error.resource)}</Resource>" if error.resource else "")
             + f"<RequestId>{s3_id}</RequestId></Error>"
         )

@@ -217,8 +217,8 @@ class Gate:
         operation = own_user.named(operation, principal)
         needed = resources.needs(operation, account=account, region=region, state=self._state)
         seen.resource = needed[0].resource
-        user_sessions.check_reach(principal, operation.service, operation.name)
         self._faults.strike(operation.action)
+        user_sessions.check_reach(principal, operation.service, operation.name)
         if operation.service == "sts":
             if operation.name == "AssumeRole":
                 seen.needs.append(Needed(action=operation.action, resource=seen.resource, context={}))
@@ -233,7 +233,8 @@ class Gate:
         emulated.check(operation)
         request = operations.canonical(request, operation)
         if operation.service == "eks":
-            return self._eks.answer(operation, request, account=account, region=region)
+            with self._backend.together():
+                return self._eks.answer(operation, request, account=account, region=region)
         if operation.service == "iam":
             return self._iam(operation, request, account)
         return self._backend.call(request, service=operation.service, region=region, account=account)
@@ -243,6 +244,10 @@ class Gate:
             return _with_unique_ids(
                 self._backend.call(request, service="iam", region=self._state.region, account=account)
             )
+        with self._backend.together():
+            return self._iam_write(operation, request, account)
+
+    def _iam_write(self, operation: Operation, request: Request, account: str) -> Response:
         parameters = constraints.shaped("iam", operation.name, operation.parameters)
         with self._state.writing(account):
             self._rules.check(operation.name, account, parameters)

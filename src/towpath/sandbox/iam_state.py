@@ -79,6 +79,13 @@ class IamState:
             finally:
                 self._changed(account)
 
+    def clear(self) -> None:
+        """Everything is another now: read all of it anew."""
+        with self._lock:
+            accounts = {key[0] for key in self._cache} | self._generation.keys()
+        for account in accounts:
+            self._changed(account)
+
     def _changed(self, account: str) -> None:
         with self._lock:
             self._generation[account] = self._generation.get(account, 0) + 1
