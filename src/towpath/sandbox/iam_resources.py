@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from towpath.iam import arn as arns
-from towpath.sandbox import constraints, contexts
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox import contexts, request_tags
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.operations import Operation
 from towpath.sandbox.s3_operations import Need
@@ -101,9 +100,7 @@ def _context(operation: Operation, account: str, state: IamState) -> Mapping[str
         out["iam:PermissionsBoundary"] = found["PermissionsBoundary"]
     if operation.name == "CreateServiceLinkedRole":
         out["iam:AWSServiceName"] = found.get("AWSServiceName", "")
-    tags = _passed_tags(operation)
-    if tags:
-        out |= contexts.tags("aws:RequestTag", tags) | {"aws:TagKeys": list(tags)}
+    out |= request_tags.of_parameters(found)
     if operation.name == "CreateRole":
         return out
     role = state.role(account, str(found["RoleName"])) if "RoleName" in found else None
@@ -113,13 +110,3 @@ def _context(operation: Operation, account: str, state: IamState) -> Mapping[str
         if owner.boundary is not None and owner.boundary_arn:
             out.setdefault("iam:PermissionsBoundary", owner.boundary_arn)
     return out
-
-
-def _passed_tags(operation: Operation) -> dict[str, str]:
-    if not any(name.startswith("Tags.") for name in operation.parameters):
-        return {}
-    try:
-        shaped = constraints.shaped("iam", operation.name, operation.parameters)
-    except AwsError:
-        return {}  # refused once the caller is known to be allowed to ask at all
-    return {str(tag.get("Key", "")): str(tag.get("Value", "")) for tag in shaped.get("Tags", ())}

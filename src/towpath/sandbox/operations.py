@@ -1,14 +1,15 @@
 """Which operation of which service a request is, read from botocore's own service models.
 
-S3 has its own table (s3_operations.py): its operations differ by sub-resource in the query string, and one request can need
+S3 has its own table (s3/operations.py): its operations differ by sub-resource in the query string, and one request can need
 several permissions.
 
-A request that says two things (an action in its query string and another in its body, one parameter twice) is refused or written
-anew, because the gate and the emulator must not read two calls out of it.
+A request that could be read in two ways (an action in its query string and another in its body, one parameter twice) is refused
+or written anew: the gate and the emulator must not read two calls out of it.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -37,13 +38,15 @@ MODELS: Final = {
 PREFIXES: Final = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
 
 LONGEST_BODY: Final = 1024 * 1024  # bytes of a JSON body that is read for its parameters
-RPC: Final = re.compile(r"/service/[A-Za-z0-9_.]+/operation/([A-Za-z0-9_]+)")
+CBOR: Final = "smithy-rpc-v2-cbor"
+_CBOR_PATH: Final = re.compile(r"/service/([A-Za-z0-9_]+)/operation/([A-Za-z0-9]+)")
+_NAMED_BY: Final = {"json": "x-amz-target", CBOR: "smithy-protocol"}  # the header that names the operation
 FORM: Final = "application/x-www-form-urlencoded; charset=utf-8"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One call of one service. `parameters` are the call's own (form, JSON body or URI), as far as the gate needs them."""
+    """One call of one service. `parameters` are the call's own (form, JSON, CBOR or URI), as far as the gate needs them."""
 
     service: str  # the signing name
     name: str  # as in the service model: CreateRole
@@ -73,7 +76,9 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    protocol: str
+    protocols: frozenset[str]  # every one the service speaks
+    json_version: str
+    target_prefix: str  # of X-Amz-Target, and the service's name in CBOR's path
     operations: frozenset[str]
     routes: tuple[Route, ...]
 
@@ -84,13 +89,20 @@ def model(service: str) -> Model | None:
     source = service_models.source(MODELS.get(service, service))
     if source is None:
         return None
-    protocol = str(source["metadata"]["protocol"])
+    metadata = source["metadata"]
+    protocols = frozenset(str(name) for name in metadata.get("protocols") or [metadata["protocol"]])
     routes: list[Route] = []
-    if protocol.startswith("rest-"):
+    if protocols & {"rest-json", "rest-xml"}:
         routes = [_route(source["shapes"], name, operation) for name, operation in source["operations"].items()]
         # A fixed segment is a better match than a placeholder, a path with query parameters of its own a better one than without.
         routes.sort(key=lambda route: (route.path.groups, -len(route.literal)))
-    return Model(protocol=protocol, operations=frozenset(source["operations"]), routes=tuple(routes))
+    return Model(
+        protocols=protocols,
+        json_version=str(metadata.get("jsonVersion", "1.1")),
+        target_prefix=str(metadata.get("targetPrefix", "")),
+        operations=frozenset(source["operations"]),
+        routes=tuple(routes),
+    )
 
 
 def _route(shapes: Mapping[str, Any], name: str, operation: Mapping[str, Any]) -> Route:
@@ -137,52 +149,66 @@ def _group(name: str) -> str:
     return re.sub(r"\W", "_", name.strip("{}+"))
 
 
+def protocol(request: Request, service: str) -> str:
+    """The protocol a request to `service` (not S3) speaks, as an error is to be written for it."""
+    found = model(service)
+    spoken = _spoken(request, found) if found is not None else "query"
+    return f"json-{found.json_version}" if found is not None and spoken == "json" else spoken
+
+
+def _spoken(request: Request, found: Model) -> str:
+    if "smithy-protocol" in request.headers:
+        return CBOR
+    if "x-amz-target" in request.headers:
+        return "json"
+    rest = found.protocols & {"rest-json", "rest-xml"}
+    if rest:
+        return min(rest)
+    return next((name for name in ("query", "ec2") if name in found.protocols), "json")
+
+
 def identify(request: Request, service: str) -> Operation:
     """The operation a signed request of `service` (not S3) asks for.
 
-    Raises AwsError: InvalidAction or UnknownOperationException when the service has no such operation, and for a request that names
-    more than one.
+    Raises AwsError InvalidAction or UnknownOperationException when the service has no such operation, or does not speak the
+    request's protocol: what the gate cannot read does not pass it.
     """
     found = model(service)
     if found is None:
         raise AwsError("InvalidAction", f"The service {service[:60]} is not known here.", 400)
-    target = request.headers.get("x-amz-target", "")
-    rpc = RPC.fullmatch(request.path)
-    by_form = "Action" in request.form
-    if bool(target) + bool(rpc and "smithy-protocol" in request.headers) + by_form > 1:
-        raise _unknown(service, "a request that names more than one operation")
-    if rpc is not None and "smithy-protocol" in request.headers:
-        return _rpc(request, service, found, rpc[1])
-    if target:
-        return _target(request, service, found, target)
-    if found.protocol in {"query", "ec2"} or (by_form and not found.protocol.startswith("rest-")):
-        return _query(request, service, found)
-    if by_form or not found.routes:
-        raise _unknown(service, f"{request.method} {request.path[:120]}")
-    return _rest(request, service, found)
+    spoken = _spoken(request, found)
+    if spoken not in found.protocols:
+        raise _unknown(f"{service} is not spoken to by {spoken} here.")
+    if spoken in {"query", "ec2"}:
+        return _query(request, service, found, spoken)
+    if spoken == "json":
+        return _target(request, service, found)
+    if spoken == CBOR:
+        return _rpc(request, service, found)
+    return _rest(request, service, found, spoken)
 
 
-def _unknown(service: str, what: str) -> AwsError:
-    return AwsError("UnknownOperationException", f"{what} is no operation of {service[:60]}.", 404)
+def _unknown(message: str, status: int = 400) -> AwsError:
+    return AwsError("UnknownOperationException", message, status)
 
 
-def _target(request: Request, service: str, found: Model, target: str) -> Operation:
-    name = target.rpartition(".")[2]
-    if found.protocol.startswith("rest-") or found.protocol == "ec2" or name not in found.operations:
-        raise AwsError(
-            "UnknownOperationException", f"The operation {name[:80] or '(none)'} is not one of {service}.", 400
-        )
+def _target(request: Request, service: str, found: Model) -> Operation:
+    prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
+    if name not in found.operations or prefix != found.target_prefix:
+        raise _unknown(f"The operation {name[:80] or '(none)'} is not one of {service}.")
     return Operation(service=service, name=name, protocol="json", parameters=_json_body(request))
 
 
-def _rpc(request: Request, service: str, found: Model, name: str) -> Operation:
-    """CBOR over RPC v2. Its body is not read, so the call is judged on "*"."""
-    if name not in found.operations or request.headers["smithy-protocol"] != "rpc-v2-cbor":
-        raise _unknown(service, name[:80])
-    return Operation(service=service, name=name, protocol="smithy-rpc-v2-cbor")
+def _rpc(request: Request, service: str, found: Model) -> Operation:
+    match = _CBOR_PATH.fullmatch(request.path)
+    if request.headers["smithy-protocol"] != "rpc-v2-cbor" or match is None or match[1] != found.target_prefix:
+        raise _unknown(f"{request.path[:120]} is no operation of {service}.")
+    if match[2] not in found.operations:
+        raise _unknown(f"The operation {match[2][:80]} is not one of {service}.")
+    return Operation(service=service, name=match[2], protocol=CBOR, parameters=_cbor_body(request))
 
 
-def _query(request: Request, service: str, found: Model) -> Operation:
+def _query(request: Request, service: str, found: Model, spoken: str) -> Operation:
     form = request.form
     name = form.get("Action", "")
     if not name:
@@ -193,13 +219,12 @@ def _query(request: Request, service: str, found: Model) -> Operation:
             f"Could not find operation {name[:80]} for version {form.get('Version', 'NO_VERSION_SPECIFIED')[:20]}",
             400,
         )
-    if request.path not in {"", "/"}:
-        raise _unknown(service, f"{request.method} {request.path[:120]}")
-    protocol = "ec2" if found.protocol == "ec2" else "query"
-    return Operation(service=service, name=name, protocol=protocol, parameters=form)
+    return Operation(service=service, name=name, protocol=spoken, parameters=form)
 
 
-def _rest(request: Request, service: str, found: Model) -> Operation:
+def _rest(request: Request, service: str, found: Model, spoken: str) -> Operation:
+    if "Action" in request.form:
+        raise _unknown("A REST operation takes no Action.")  # the emulator would follow it
     asked = parse_qsl(request.query, keep_blank_values=True)
     for route in found.routes:
         if route.method != request.method or not set(route.literal) <= set(asked):
@@ -210,12 +235,12 @@ def _rest(request: Request, service: str, found: Model) -> Operation:
         names = [name for name, _ in asked if name not in route.lists]
         if len(names) != len(set(names)):
             raise AwsError("ValidationException", "A query parameter is given twice.", 400)
-        sent = _json_body(request) if found.protocol == "rest-json" and route.body else {}
+        sent = _json_body(request) if spoken == "rest-json" and route.body else {}
         parameters = {member: sent[there] for there, member in route.body.items() if there in sent}
         parameters |= {member: dict(asked)[there] for there, member in route.query.items() if there in dict(asked)}
         parameters |= {member: unquote(match[group]) for group, member in route.uri.items()}
-        return Operation(service=service, name=route.operation, protocol=found.protocol, parameters=parameters)
-    raise _unknown(service, f"{request.method} {request.path[:120]}")
+        return Operation(service=service, name=route.operation, protocol=spoken, parameters=parameters)
+    raise _unknown(f"{request.method} {request.path[:120]} is no operation of {service}.", 404)
 
 
 def _json_body(request: Request) -> dict[str, Any]:
@@ -228,12 +253,38 @@ def _json_body(request: Request) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def canonical(request: Request, operation: Operation) -> Request:
-    """The same call, said once: the emulator prefers a query string to a body and the first of two equal parameters to the last."""
+def _cbor_body(request: Request) -> dict[str, Any]:
+    """CBOR as far as it is a map; its values matter for tags and names alone."""
+    if not 0 < request.body.length <= LONGEST_BODY:
+        return {}
+    from botocore.parsers import BaseCBORParser
+
+    parser: Any = BaseCBORParser()
+    try:
+        value = parser.parse_data_item(io.BufferedReader(io.BytesIO(request.body.read())))
+    except Exception:  # whatever malformed bytes make of it, there are no parameters
+        return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def plain(request: Request, operation: Operation) -> Request:
+    """The request as the emulator gets it: the operation and its parameters are named once, as the gate read them.
+
+    The emulator itself prefers an action in the query string to one in a header, a query string to a body, and the first of two
+    equal parameters to the last.
+    """
+    dropped = {"authorization", "x-amz-security-token"}
+    dropped |= {"x-amz-target", "smithy-protocol"} - {_NAMED_BY.get(operation.protocol, "")}
+    headers = {name: value for name, value in request.headers.items() if name not in dropped}
     if operation.protocol in {"query", "ec2"}:
-        body = Body([urlencode(operation.parameters, errors="surrogateescape").encode()])
-        headers = {**request.headers, "content-type": FORM}
+        headers["content-type"] = FORM
+        body = Body([urlencode({name: str(value) for name, value in operation.parameters.items()}).encode()])
         return replace(request, method="POST", path="/", query="", headers=headers, body=body)
     if operation.protocol == "json":
-        return replace(request, method="POST", path="/", query="")
-    return request
+        found = model(operation.service)
+        headers["content-type"] = f"application/x-amz-json-{found.json_version if found else '1.1'}"
+        return replace(request, method="POST", path="/", query="", headers=headers)
+    if operation.protocol == CBOR:
+        headers["content-type"] = "application/cbor"
+        return replace(request, method="POST", query="", headers=headers)
+    return replace(request, headers=headers)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from towpath.sandbox import contexts, iam_resources, service_models, services
+from towpath.sandbox import iam_resources, request_tags, service_models, services
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.operations import MODELS, Operation
@@ -27,7 +27,7 @@ def needs(operation: Operation, *, account: str, region: str, state: IamState) -
         resource = operation.parameters.get("RoleArn", "*")
         own = (Need(action=operation.action, resource=str(resource)),)
     else:
-        context = _context(operation)
+        context = request_tags.of_parameters(operation.parameters)
         own = tuple(
             Need(action=operation.action, resource=resource, context=context)
             for resource in _resources(operation, account=account, region=region, partition=state.partition)
@@ -79,23 +79,6 @@ def _own_account(arn: str, account: str, operation: Operation) -> None:
             f"Cross-account access to {arn[:300]} is not allowed: no resource-based policy allows the {operation.action} action",
             403,
         )
-
-
-def _context(operation: Operation) -> Mapping[str, Any]:
-    """Tags a call passes, in the three ways services write them."""
-    tags = operation.parameters.get("Tags", operation.parameters.get("tags"))
-    found: dict[str, str] = {}
-    if isinstance(tags, dict):
-        found = {str(key): str(value) for key, value in tags.items()}
-    elif isinstance(tags, list):
-        for item in tags:
-            if isinstance(item, dict):
-                key, value = item.get("Key", item.get("key")), item.get("Value", item.get("value", ""))
-                if key is not None:
-                    found[str(key)] = str(value)
-    if not found:
-        return {}
-    return {**contexts.tags("aws:RequestTag", found), "aws:TagKeys": list(found)}
 
 
 def _passed(operation: Operation, *, account: str, state: IamState) -> Iterator[Need]:

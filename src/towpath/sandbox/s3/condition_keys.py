@@ -77,9 +77,9 @@ def _tags(request: Request, operation: S3Operation) -> dict[str, Value]:
         return {}
     if not found:
         return {}
-    return {f"s3:RequestObjectTag/{key}": value for key, value in found} | {
-        "s3:RequestObjectTagKeys": [key for key, _ in found]
-    }
+    keys: dict[str, Value] = {f"s3:RequestObjectTag/{key}": value for key, value in found}
+    keys["s3:RequestObjectTagKeys"] = [key for key, _ in found]
+    return keys
 
 
 def header_tags(headers: Mapping[str, str]) -> list[tuple[str, str]]:
