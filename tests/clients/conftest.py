@@ -5,6 +5,7 @@ Each client runs in a process of its own with that environment and nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -194,6 +195,8 @@ def moves_without_a_key(pod: Pod) -> Callable[..., list[dict[str, Any]]]:
         assert by_step["read"]["text"] == by_step["read again"]["text"] == "moved without a key"
         assert by_step["list"]["names"] == [key]
         assert by_step["delete"]["names"] == []
+        if "large" in by_step:
+            assert by_step["large"]["digest"] == hashlib.sha256(bytes(range(256)) * 9 * 4096).hexdigest()
         assert by_step["refused"]["error"] is not None, "the write that its role does not allow went through"
         assert refusal in by_step["refused"]["error"]
         _check_record(pod)

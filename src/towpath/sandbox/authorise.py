@@ -25,16 +25,6 @@ ROOT: Final = NamedPolicy(
 )
 # The bucket owner's root can always mend a bucket policy that locks everybody out ("PutBucketPolicy", S3 API reference).
 MENDING: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
-# AWS's word for each kind of policy ("Troubleshoot access denied error messages", IAM User Guide).
-KINDS: Final = {
-    "identity": "an identity-based policy",
-    "resource": "a resource-based policy",
-    "boundary": "a permissions boundary",
-    "session": "a session policy",
-    "scp": "a service control policy",
-    "rcp": "a resource control policy",
-    "endpoint": "a VPC endpoint policy",
-}
 _EXISTING_TAG: Final = "s3:existingobjecttag/"
 
 
@@ -96,7 +86,7 @@ class Authoriser:
         )
         if decision.allowed:
             return decision.reason
-        if principal.is_root and not foreign and need.action in MENDING and decision.decided_by == "resource":
+        if principal.is_root and not foreign and need.action in MENDING and decision.decided_by is PolicyKind.RESOURCE:
             return "the bucket owner's root can always mend the bucket's policy"
         # S3 tells what is missing within the account alone ("Troubleshoot access denied (403 Forbidden) errors", S3 User Guide).
         words = "Access Denied" if foreign else _words(principal, need, decision)
@@ -134,7 +124,12 @@ class Authoriser:
             resource=need.resource,
             caller=Caller()
             if anonymous
-            else Caller(arn=principal.arn, account=principal.account, role_arn=principal.role_arn),
+            else Caller(
+                arn=principal.arn,
+                account=principal.account,
+                role_arn=principal.role_arn,
+                unique_id=None if principal.is_root else principal.user_id,
+            ),
             context=self.context(principal, need, region=region, remote=remote, secure=secure, keys=keys),
         )
         return decide(request, found)
@@ -212,15 +207,29 @@ def _refusal(service: str, message: str, *, why: str) -> AwsError:
     return AwsError(code, message, 403, why=why)
 
 
+# AWS's words for each kind of policy: "because no … allows the … action", "with an explicit deny in …" ("Troubleshoot access
+# denied error messages", IAM User Guide).
+_KINDS: Final = {
+    PolicyKind.IDENTITY: ("identity-based policy", "an identity-based policy"),
+    PolicyKind.RESOURCE: ("resource-based policy", "a resource-based policy"),
+    PolicyKind.TRUST: ("role trust policy", "the role trust policy"),
+    PolicyKind.BOUNDARY: ("permissions boundary", "a permissions boundary"),
+    PolicyKind.SESSION: ("session policy", "a session policy"),
+    PolicyKind.SCP: ("service control policy", "a service control policy"),
+    PolicyKind.RCP: ("resource control policy", "a resource control policy"),
+    PolicyKind.ENDPOINT: ("VPC endpoint policy", "a VPC endpoint policy"),
+}
+
+
 def _words(principal: Principal, need: Need, decision: Decision) -> str:
     """AWS's sentence ("Troubleshoot access denied error messages", IAM User Guide)."""
     if principal is ANONYMOUS:
         return "Access Denied"
-    kind = KINDS.get(decision.decided_by, KINDS["identity"])
+    silent, denying = _KINDS[decision.decided_by]
     if decision.outcome is Outcome.EXPLICIT_DENY:
-        because = f"with an explicit deny in {kind}"
+        because = f"with an explicit deny in {denying}"
     else:
-        because = f"because no {kind.partition(' ')[2]} allows the {need.action} action"
+        because = f"because no {silent} allows the {need.action} action"
     target = "" if need.resource == "*" else f' on resource: "{need.resource}"'
     return f"User: {principal.arn} is not authorized to perform: {need.action}{target} {because}"
 
@@ -235,5 +244,5 @@ def _asks_for_tags(policies: Iterable[NamedPolicy]) -> bool:
         pattern.kind == "variables" and _EXISTING_TAG in pattern.text.lower()
         for policy in policies
         for statement in policy.document.statements
-        for pattern in statement.resource_patterns
+        for pattern in statement.resource_patterns.rest
     )

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import uuid
+from collections.abc import Iterable, Mapping
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -29,16 +30,29 @@ class SandboxError(WorldError):
 class AwsError(Exception):
     """One refusal as AWS words it: `code`, `message`, HTTP `status`; `why` is for the call record, never for the client.
 
-    `resource` is S3's `<Resource>` element.
+    `resource` is S3's `<Resource>` element; `details` are further elements S3 has in some errors (`Key`, `BucketName`, …),
+    `headers` headers that go with the answer.
     """
 
-    def __init__(self, code: str, message: str, status: int, *, why: str = "", resource: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        status: int,
+        *,
+        why: str = "",
+        resource: str = "",
+        details: Mapping[str, str] | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
         self.why = why or message
         self.resource = resource
+        self.details = dict(details or {})
+        self.headers = list(headers)
 
 
 def render(error: AwsError, *, service: str, protocol: str, head: bool = False) -> Response:
@@ -81,10 +95,12 @@ def _s3(error: AwsError, *, head: bool) -> Response:
     text = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{_text(error.code)}</Code>'
         f"<Message>{_text(error.message)}</Message>"
+        + "".join(f"<{name}>{_text(value)}</{name}>" for name, value in error.details.items())
         + (f"<Resource>{_text(error.resource)}</Resource>" if error.resource else "")
         + f"<RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
     )
     headers = [("x-amz-request-id", request_id), ("x-amz-id-2", host_id), ("Content-Type", "application/xml")]
+    headers += error.headers
     # A HEAD has no body, so S3 tells a client only the status; SDKs show it as the code.
     return Response(status=error.status, headers=headers, body=b"" if head else text.encode())
 

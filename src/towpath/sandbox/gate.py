@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from towpath.sandbox import client_ids, endpoints, operations, request_tags, resources, sigv4, unique_ids
+from towpath.sandbox import (
+    client_ids,
+    constraints,
+    emulated,
+    endpoints,
+    operations,
+    own_user,
+    principal_ids,
+    resources,
+    sigv4,
+    unique_ids,
+)
 from towpath.sandbox.accounts import Accounts
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authenticate import Authenticator, Caller, anonymous
@@ -213,7 +224,9 @@ class Gate:
         self, operation: Operation, request: Request, principal: Principal, region: str, seen: Seen
     ) -> Response:
         account = principal.account
-        seen.resource = resources.resource(operation, account=account, region=region, state=self._state)
+        operation = own_user.named(operation, principal)
+        needed = resources.needs(operation, account=account, region=region, state=self._state)
+        seen.resource = needed[0].resource
         self._faults.strike(operation.action)
         user_sessions.check_reach(principal, operation.service, operation.name)
         if operation.service == "sts":
@@ -224,12 +237,14 @@ class Gate:
             )
             seen.why = "verified"
             return response
-        keys = {**request_tags.of_parameters(operation.parameters), **resources.context(operation)}
-        need = Need(action=operation.action, resource=seen.resource, context=keys)
-        self._allow(need, principal, operation.service, region, request, seen)
+        for need in needed:
+            self._allow(need, principal, operation.service, region, request, seen)
+        seen.action, seen.resource = needed[0].action, needed[0].resource
+        emulated.check(operation)
         request = operations.plain(request, operation)
         if operation.service == "eks":
-            return self._eks.answer(operation, request, account=account, region=region)
+            with self._backend.together():
+                return self._eks.answer(operation, request, account=account, region=region)
         if operation.service == "iam":
             return self._iam(operation, request, account)
         return self._backend.call(request, service=operation.service, region=region, account=account)
@@ -239,14 +254,22 @@ class Gate:
             return _with_unique_ids(
                 self._backend.call(request, service="iam", region=self._state.region, account=account)
             )
+        with self._backend.together():
+            return self._iam_write(operation, request, account)
+
+    def _iam_write(self, operation: Operation, request: Request, account: str) -> Response:
+        parameters = constraints.shaped("iam", operation.name, operation.parameters)
         with self._state.writing(account):
-            self._rules.check(operation.name, account, operation.parameters)
+            self._rules.check(operation.name, account, parameters)
             if operation.name in client_ids.OPERATIONS:
                 return client_ids.answer(
-                    self._backend, operation.name, operation.parameters, account=account, region=self._state.region
+                    self._backend, operation.name, parameters, account=account, region=self._state.region
                 )
+            gone = principal_ids.of_deleted(self._state, operation.name, account, parameters)
             response = self._backend.call(request, service="iam", region=self._state.region, account=account)
         if response.status < 300:
+            if gone is not None:
+                principal_ids.replace_everywhere(self._state, gone)
             self._keys.follow(
                 operation.name, operation.parameters, response.read(), account=account, partition=self._state.partition
             )
