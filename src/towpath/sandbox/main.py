@@ -86,6 +86,7 @@ class Sandbox:
                 faults=self.faults,
                 secret=self.secret,
                 accounts=self.accounts,
+                reset=self.reset,
             ),
             authoriser=authoriser,
             record=self.record,
