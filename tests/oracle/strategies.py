@@ -139,7 +139,9 @@ def _variables(draw: Draw, text: str, asked: Asked) -> str:
             name = one(draw, (key, key.upper(), f"{key}, 'zzz'"))
             return text.replace(value, "${" + name + "}", 1)
     if chance(draw, 50):
-        return text.replace("ann", one(draw, ("${aws:PrincipalTag/Missing, 'ann'}", "${aws:username}", "${aws:Nobody}")))
+        return text.replace(
+            "ann", one(draw, ("${aws:PrincipalTag/Missing, 'ann'}", "${aws:username}", "${aws:Nobody}"))
+        )
     return text + one(draw, ("${aws:username}", "${aws:TagKeys}", "${*}", "${", "${aws:PrincipalTag/Team}*"))
 
 
@@ -241,7 +243,9 @@ def _wanted(draw: Draw, kind: str, name: str, got: str | list[str] | None, *, fi
             return text.swapcase()
         if "Like" in name:
             at = draw(st.integers(0, len(text)))
-            return one(draw, (text[:at] + "*", "*" + text[at:], text[:at] + "?" + text[at + 1 :], text[:at] + "*" + text[at:]))
+            return one(
+                draw, (text[:at] + "*", "*" + text[at:], text[:at] + "?" + text[at + 1 :], text[:at] + "*" + text[at:])
+            )
     if kind == "arn" and text.count(":") >= 5:
         parts = text.split(":", 5)
         place = draw(st.integers(1, 5))
@@ -269,7 +273,9 @@ def statement(draw: Draw, asked: Asked, kind: str, *, effect: str) -> dict[str, 
         out["Principal"] = "*"
     negated = chance(draw, 12) and not trust
     out["NotAction" if negated else "Action"] = (
-        one(draw, ("iam:*", "iam:Get*", "sqs:*", "s3:*")) if negated else _several(draw, lambda: _action(draw, asked, trust=trust))
+        one(draw, ("iam:*", "iam:Get*", "sqs:*", "s3:*"))
+        if negated
+        else _several(draw, lambda: _action(draw, asked, trust=trust))
     )
     if not trust:
         negated = chance(draw, 12)
@@ -293,7 +299,10 @@ def document(draw: Draw, asked: Asked, kind: str) -> Document:
     if kind in {"scp", "rcp", "boundary", "session", "endpoint"} and chance(draw, 55):
         statements.append({**EVERYTHING, **({"Principal": "*"} if kind in {"rcp", "endpoint"} else {})})
     if not statements or chance(draw, 40):
-        statements += [statement(draw, asked, kind, effect="Allow") for _ in range(1 if chance(draw, 65) else draw(st.integers(1, 3)))]
+        statements += [
+            statement(draw, asked, kind, effect="Allow")
+            for _ in range(1 if chance(draw, 65) else draw(st.integers(1, 3)))
+        ]
     if chance(draw, 22):
         statements.append(statement(draw, asked, kind, effect="Deny"))
     version = draw(PERCENT)
@@ -318,7 +327,13 @@ def worlds(draw: Draw) -> World:
 
     alone = lonely(asked.principal)
     if trust:
-        return World(trust=True, resource=document(draw, asked, "trust"), scps=levels("scp"), rcps=levels("rcp"), requests=requests)
+        return World(
+            trust=True,
+            resource=document(draw, asked, "trust"),
+            scps=levels("scp"),
+            rcps=levels("rcp"),
+            requests=requests,
+        )
     wants_resource = chance(draw, 90 if alone or asked.account == catalogue.AWAY else 30)
     return World(
         identity=() if alone else documents("identity", 3),

@@ -70,33 +70,40 @@ class Principals:
             return Named.DIRECTLY if named or (deny and self.aws_anyone) else Named.NOT
         if self.aws_anyone:
             return Named.DIRECTLY
-        direct, behind = self._entity(caller)
-        if direct:
+        if self._itself(caller):
             return Named.DIRECTLY
-        if behind:
+        if self._behind(caller):
             return Named.BEHIND
         account = caller.account in self.accounts or caller.canonical_user in self.canonical
         return Named.ACCOUNT if account else Named.NOT
 
-    def _entity(self, caller: Caller) -> tuple[bool, bool]:
-        """Whether the caller itself is named, and whether the role or user behind its session is."""
-        arn = caller.arn
-        unique = caller.unique_id.partition(":")[0] if caller.unique_id is not None else None
-        by_id = unique in self.ids
-        is_role = unique is not None and unique.startswith("AROA")
-        if arn is not None and arn in self.arns:
-            return (False, True) if _ROLE.fullmatch(arn) else (True, by_id)
+    def _itself(self, caller: Caller) -> bool:
+        """Whether the user or the session itself is named. A role is never: it acts through sessions."""
+        if caller.arn is not None and caller.arn in self.arns:
+            return _ROLE.fullmatch(caller.arn) is None
+        return self._by_id(caller, "AIDA")
+
+    def _behind(self, caller: Caller) -> bool:
+        """Whether the role of the session, or the user of the federated session, is named."""
+        if self._by_id(caller, "AROA"):
+            return True
         if caller.role_arn is not None:
-            return False, caller.role_arn in self.arns or by_id
-        if arn is not None and self.arns:
-            if session := _SESSION.fullmatch(arn):
-                # The caller's ARN does not tell its role's path, so any role of that name in the account is its role.
-                roles = (found.groups() for name in self.arns if (found := _ROLE.fullmatch(name)))
-                return False, session.groups() in roles or by_id
-            if federated := _FEDERATED_USER.fullmatch(arn):
-                partition, account, user = federated.groups()
-                return False, f"arn:{partition}:iam::{account}:user/{user}" in self.arns or by_id
-        return by_id and not is_role, by_id and is_role
+            return caller.role_arn in self.arns
+        if caller.arn is None or not self.arns:
+            return False
+        if session := _SESSION.fullmatch(caller.arn):
+            # The session's ARN does not tell its role's path, so any role of that name in the account is its role.
+            return any((found := _ROLE.fullmatch(name)) and found.groups() == session.groups() for name in self.arns)
+        if federated := _FEDERATED_USER.fullmatch(caller.arn):
+            partition, account, user = federated.groups()
+            return f"arn:{partition}:iam::{account}:user/{user}" in self.arns
+        return caller.arn in self.arns and _ROLE.fullmatch(caller.arn) is not None
+
+    def _by_id(self, caller: Caller, prefix: str) -> bool:
+        if not self.ids or caller.unique_id is None:
+            return False
+        unique = caller.unique_id.partition(":")[0]
+        return unique.startswith(prefix) and unique in self.ids
 
     def excepts(self, caller: Caller) -> bool:
         """Whether NotPrincipal excepts the caller: account, role and session, or account and user, all have to be listed.
@@ -113,8 +120,7 @@ class Principals:
             return False
         if caller.is_root:
             return True
-        direct, behind = self._entity(caller)
         session = caller.role_arn is not None or (caller.arn is not None and ":assumed-role/" in caller.arn)
         if session:
-            return behind and caller.arn in self.arns
-        return direct or behind
+            return self._behind(caller) and caller.arn in self.arns
+        return self._itself(caller) or self._behind(caller)

@@ -30,6 +30,7 @@ class Role:
     trust: PolicyDocument
     policies: tuple[NamedPolicy, ...]
     boundary: NamedPolicy | None
+    boundary_arn: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -40,6 +41,7 @@ class User:
     user_id: str
     policies: tuple[NamedPolicy, ...]
     boundary: NamedPolicy | None
+    boundary_arn: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -106,6 +108,10 @@ class IamState:
     def policy_arns(self, account: str) -> frozenset[str]:
         return self._cached(account, "policies", "", lambda: self._read_policy_arns(account))
 
+    def arn_of(self, account: str, kind: str, name: str) -> str | None:
+        """Of a "group" or an "instance_profile" by its name; their paths are part of their ARNs."""
+        return self._cached(account, kind, name, lambda: self._read_arn(account, kind, name))
+
     def managed_policy(self, account: str, arn: str) -> NamedPolicy | None:
         """A managed policy's default version; the account's own and AWS's only. None when there is none."""
         if arn.split(":")[4:5] not in ([account], ["aws"]):
@@ -165,6 +171,7 @@ class IamState:
             trust=parse_policy(role["AssumeRolePolicyDocument"], kind=PolicyKind.TRUST, name=f"trust policy of {name}"),
             policies=tuple(policies),
             boundary=self._boundary(iam, role),
+            boundary_arn=_boundary_arn(role),
             tags=_tags(role),
         )
 
@@ -202,17 +209,25 @@ class IamState:
             user_id=unique_ids.spelt("UserId", user["UserId"]),
             policies=tuple(policies),
             boundary=self._boundary(iam, user),
+            boundary_arn=_boundary_arn(user),
             tags=_tags(user),
         )
 
     def _boundary(self, iam: Any, entity: Mapping[str, Any]) -> NamedPolicy | None:
-        boundary = entity.get("PermissionsBoundary")
-        return self._managed(iam, boundary["PermissionsBoundaryArn"]) if boundary else None
+        arn = _boundary_arn(entity)
+        return self._managed(iam, arn) if arn else None
 
     def _managed(self, iam: Any, arn: str) -> NamedPolicy:
         version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
         document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
         return _named(arn.rpartition("/")[2], document)
+
+    def _read_arn(self, account: str, kind: str, name: str) -> str | None:
+        iam, member = self.client(account), kind.title().replace("_", "")
+        try:
+            return str(getattr(iam, f"get_{kind}")(**{f"{member}Name": name})[member]["Arn"])
+        except iam.exceptions.NoSuchEntityException:
+            return None
 
     def _read_managed(self, account: str, arn: str) -> NamedPolicy | None:
         iam = self.client(account)
@@ -238,6 +253,11 @@ class IamState:
         return frozenset(
             item["Arn"] for item in _pages(self.client(account), "list_policies", "Policies", Scope="Local")
         )
+
+
+def _boundary_arn(entity: Mapping[str, Any]) -> str | None:
+    boundary = entity.get("PermissionsBoundary")
+    return str(boundary["PermissionsBoundaryArn"]) if boundary else None
 
 
 def _tags(entity: Mapping[str, Any]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from towpath.sandbox.accounts import Accounts
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import CALL, Backend
+from towpath.sandbox.buckets import Buckets
 from towpath.sandbox.clusters import Clusters
 from towpath.sandbox.eks import Eks
 from towpath.sandbox.errors import SandboxError
@@ -61,6 +62,7 @@ class Sandbox:
         self.clusters = Clusters()
         self.record = Record()
         self.faults = Faults(self.settings.faults, seed=self.settings.fault_seed)
+        self.buckets = Buckets()
         self.secret = secrets.token_urlsafe(32)
         self._keys = Keys()
         self.accounts = Accounts(self._keys, partition=self.settings.partition)
@@ -91,6 +93,9 @@ class Sandbox:
             authoriser=authoriser,
             record=self.record,
             faults=self.faults,
+            buckets=self.buckets,
+            accounts=self.accounts,
+            region=self.settings.region,
             hosts=hosts,
         )
         self._first_cluster()

@@ -36,16 +36,12 @@ def replace_everywhere(state: IamState, gone: Named) -> None:
     for account in state.accounts():
         iam = state.client(account)
         with state.writing(account):
-            for name in state.role_names(account):
-                role = state.role(account, name)
-                if role is None or not any(
-                    principal == ("AWS", gone.arn)
-                    for statement in role.trust.statements
-                    for principal in (*(statement.principals or ()), *(statement.not_principals or ()))
-                ):
-                    continue
-                document = cast("dict[str, Any]", _replaced(role.trust.source, gone))
-                iam.update_assume_role_policy(RoleName=role.name, PolicyDocument=json.dumps(document))
+            for page in iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1000}):
+                for role in page["Roles"]:
+                    before = role["AssumeRolePolicyDocument"]
+                    after = _replaced(before, gone)
+                    if after != before:
+                        iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=json.dumps(after))
 
 
 def _replaced(value: Any, gone: Named, *, principal: bool = False) -> Any:
