@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -163,13 +164,10 @@ def test_new_bucket_with_more_than_a_name(world: World, code: Code) -> None:
         for missing in actions:
             rest = [action for action in ["CreateBucket", *actions] if action != missing]
             name = f"made-{next(_numbers)}"
-            call = lambda name=name, rest=rest, more=more: client(world, rest).create_bucket(
-                Bucket=name, **location, **more
-            )  # noqa: E731
+            call = partial(client(world, rest).create_bucket, Bucket=name, **location, **more)
             assert f"s3:{missing}" in code(call)
-        made = lambda more=more, actions=actions: client(world, ["CreateBucket", *actions]).create_bucket(
-            Bucket=f"made-{next(_numbers)}", **location, **more
-        )  # noqa: E731
+        s3 = client(world, ["CreateBucket", *actions])
+        made = partial(s3.create_bucket, Bucket=f"made-{next(_numbers)}", **location, **more)
         if "ObjectLockEnabledForBucket" in more:
             assert code(made).startswith("NotImplemented")
         else:
@@ -303,9 +301,8 @@ def test_principal_and_request_tags(world: World, bucket: str, code: Code) -> No
         ([{"Key": "team", "Value": "a"}, {"Key": "more", "Value": "x"}], False),
         ([], False),
     ):
-        call = lambda tags=tags: iam.create_role(
-            RoleName=f"made-{next(_numbers)}", AssumeRolePolicyDocument=trust, Tags=tags
-        )  # noqa: E731
+        name = f"made-{next(_numbers)}"
+        call = partial(iam.create_role, RoleName=name, AssumeRolePolicyDocument=trust, Tags=tags)
         if allowed:
             assert call()["Role"]["Arn"]
         else:
