@@ -53,7 +53,8 @@ class Killed:
         self.environment = json.loads(self.process.stdout.readline())["environment"]
 
     def kill(self) -> None:
-        assert self.process is not None and self.process.stdout is not None
+        assert self.process is not None
+        assert self.process.stdout is not None
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
