@@ -86,7 +86,28 @@ def reason(decision: Decision) -> str:
         return f"denied: no statement of the trust policy allows {request.action} to {_caller(request)}; the nearest, {nearest[0]}: {nearest[1]}"
     group = _WORDS.get(kind)
     start = f"denied: {group} does not allow {target}" if group else f"denied: no statement allows {target}"
+    if kind is PolicyKind.IDENTITY:
+        start += _not_enough(decision)
     return f"{start}; the nearest, {nearest[0]}, {nearest[1]}" if nearest else start
+
+
+def _not_enough(decision: Decision) -> str:
+    """Why what the resource's policy grants does not suffice, where it grants something."""
+    request, policy = decision.request, decision.policies.resource
+    if policy is None:
+        return ""
+    named = max(
+        (
+            evaluate.how_named(statement, request.caller, bounded=False)
+            for statement in policy.document.statements
+            if statement.effect == "Allow" and evaluate.matches(statement, request)
+        ),
+        default=Named.NOT,
+    )
+    word = "trust" if policy.document.kind is PolicyKind.TRUST else "resource"
+    if named is Named.ACCOUNT:
+        return f" (the {word} policy names only the account: the caller's own policies have to allow it too)"
+    return " (across accounts the caller's own policies have to allow it too)" if named is not Named.NOT else ""
 
 
 def _nearest(decision: Decision) -> tuple[str, str] | None:
