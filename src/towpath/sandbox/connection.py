@@ -24,7 +24,8 @@ IDLE: Final = 75.0  # seconds a connection may be silent between requests, and b
 HEAD_TIME: Final = 10.0  # seconds from a head's first byte to its last; and for a TLS handshake
 PACE_TIME: Final = 60.0  # seconds for each PACE_BYTES of a body, either way
 PACE_BYTES: Final = 1024 * 1024
-CHUNK: Final = 256 * 1024  # bytes asked of the socket at once
+CHUNK: Final = 256 * 1024  # bytes of a body asked of the socket at once
+LITTLE: Final = 16 * 1024  # bytes asked for where a head is to come
 TLS_HELLO: Final = b"\x16"  # the first byte of a TLS connection (RFC 8446, section 5.1); no HTTP method begins so
 
 Handler = Callable[[Request], Response]
@@ -139,7 +140,7 @@ class Connection:
                 return event
             if event is not h11.NEED_DATA:
                 return None
-            self._feed()
+            self._feed(LITTLE)
             if self.is_idle:
                 self.is_idle = False
                 self._limit(HEAD_TIME)
@@ -165,7 +166,7 @@ class Connection:
                     self._limit(PACE_TIME)
                 yield bytes(event.data)
             elif event is h11.NEED_DATA:
-                self._feed()
+                self._feed(CHUNK)
             else:
                 raise Disconnected
 
@@ -224,11 +225,11 @@ class Connection:
         while self._socket.recv(CHUNK) and time.monotonic() < deadline:
             pass
 
-    def _feed(self) -> None:
+    def _feed(self, most: int) -> None:
         """Some more bytes for h11. Raises Disconnected when they are late."""
         while True:
             try:
-                part = self._socket.recv(CHUNK)
+                part = self._socket.recv(most)
             except TimeoutError:
                 part = None
             if time.monotonic() > self._deadline:
