@@ -16,7 +16,11 @@ app = typer.Typer(help="Check, explain and make IAM policies; learn the least on
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 Kind = Annotated[
     str | None,
-    typer.Option("--kind", metavar="identity|trust|resource", help="What the document is. Default: as it looks."),
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="identity, trust, resource, boundary, session, scp, rcp or endpoint. Default: the first three, as it looks.",
+    ),
 ]
 
 
@@ -117,7 +121,8 @@ def explain(
         typer.Option("--context", metavar="KEY=VALUE", help="A condition key. Repeatable; KEY= takes one away."),
     ] = None,
     trust: Annotated[
-        str | None, typer.Option("--trust", metavar="FILE", help="A role's trust policy, asked about --token.")
+        str | None,
+        typer.Option("--trust", metavar="FILE", help="A role's trust policy, asked about --token or --principal."),
     ] = None,
     token: Annotated[
         str | None,
@@ -138,15 +143,23 @@ def explain(
     from towpath.iam.policy import PolicyKind
 
     now = datetime.now(UTC)
-    identity = PolicyKind.IDENTITY
     notes: list[str] = []
-    if (trust is None) != (token is None):
-        raise UsageError("--trust and --token belong together", where="towpath policy explain", todo="give both")
-    if trust is not None and token is not None:
+    door = _read(trust, PolicyKind.TRUST) if trust is not None else None
+    if token is not None:
+        if door is None:
+            raise UsageError("a token is asked about at a role's door", where="--token", todo="give --trust FILE too")
         claims = _claims(token)
-        asked, found = question.trust_request(claims, _read(trust, PolicyKind.TRUST), given=context or (), now=now)
+        asked, found = question.trust_request(claims, door, given=context or (), now=now)
         notes = _token_notes(claims, now)
     else:
+        if door is not None:
+            action = action or "sts:AssumeRole"
+            if principal is None or resource_policy is not None:
+                raise UsageError(
+                    "a trust policy is asked about a token or a principal, and is the role's resource policy itself",
+                    where="--trust",
+                    todo="give --token FILE, or --principal ARN",
+                )
         if action is None:
             raise UsageError(
                 "no action is asked about",
@@ -162,13 +175,13 @@ def explain(
             now=now,
         )
         found = PolicySet(
-            identity=tuple(_read(file, identity) for file in policies or ()),
-            resource=_read(resource_policy, PolicyKind.RESOURCE) if resource_policy else None,
-            boundary=_read(boundary, identity) if boundary else None,
-            session=tuple(_read(file, identity) for file in session) if session else None,
-            scps=tuple((_read(file, identity),) for file in scps or ()),
-            rcps=tuple((_read(file, PolicyKind.RESOURCE),) for file in rcps or ()),
-            endpoint=_read(endpoint, PolicyKind.RESOURCE) if endpoint else None,
+            identity=tuple(_read(file, PolicyKind.IDENTITY) for file in policies or ()),
+            resource=_read(resource_policy, PolicyKind.RESOURCE) if resource_policy else door,
+            boundary=_read(boundary, PolicyKind.BOUNDARY) if boundary else None,
+            session=tuple(_read(file, PolicyKind.SESSION) for file in session) if session else None,
+            scps=tuple((_read(file, PolicyKind.SCP),) for file in scps or ()),
+            rcps=tuple((_read(file, PolicyKind.RCP),) for file in rcps or ()),
+            endpoint=_read(endpoint, PolicyKind.ENDPOINT) if endpoint else None,
             resource_account=owner,
         )
     decision = decide(asked, found)
