@@ -73,7 +73,13 @@ class Pod:
         with (
             self.sandbox.sessions_of(timedelta(seconds=SESSION)),
             subprocess.Popen(
-                command, env=environment, cwd=self.home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                command,
+                env=environment,
+                cwd=self.home,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             ) as client,
         ):
             killer = threading.Timer(LONGEST, client.kill)
@@ -100,7 +106,11 @@ class Pod:
     def calls(self) -> list[dict[str, Any]]:
         """What the gate recorded of this pod's role, oldest first."""
         name = self.role.rpartition("/")[2]
-        return [call for call in self.sandbox.record.as_json() if self.role in str(call["resource"]) or f"/{name}/" in str(call["who"])]
+        return [
+            call
+            for call in self.sandbox.record.as_json()
+            if self.role in str(call["resource"]) or f"/{name}/" in str(call["who"])
+        ]
 
 
 def _cluster(sandbox: Sandbox) -> Cluster:
@@ -130,7 +140,9 @@ def pod(towpath_sandbox: Sandbox, tmp_path: Path) -> Iterator[Pod]:
     iam, s3 = administrator(towpath_sandbox, "iam"), administrator(towpath_sandbox, "s3")
     issuer = _cluster(towpath_sandbox).issuer_url
     host = issuer.removeprefix("https://")
-    providers = [item["Arn"].partition("/")[2] for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
+    providers = [
+        item["Arn"].partition("/")[2] for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    ]
     if host not in providers:
         iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
     account, region = towpath_sandbox.settings.account, towpath_sandbox.settings.region
@@ -146,7 +158,11 @@ def pod(towpath_sandbox: Sandbox, tmp_path: Path) -> Iterator[Pod]:
         },
     }
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
-    objects = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": [f"arn:aws:s3:::{name}/{ALLOWED}*", f"arn:aws:s3:::{name}/{ALLOWED.rstrip('/')}"]}  # s3fs asks for the folder's own name
+    objects = {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+        "Resource": [f"arn:aws:s3:::{name}/{ALLOWED}*", f"arn:aws:s3:::{name}/{ALLOWED.rstrip('/')}"],
+    }  # s3fs asks for the folder's own name
     listing = {
         "Effect": "Allow",
         "Action": "s3:ListBucket",
@@ -168,7 +184,9 @@ def _policy(*statements: dict[str, Any]) -> str:
 def moves_without_a_key(pod: Pod) -> Callable[..., list[dict[str, Any]]]:
     """Runs a client through all its steps and checks each; gives what it told."""
 
-    def check(command: list[str], *, refusal: str = "AccessDenied", tls: bool = False, **variables: str) -> list[dict[str, Any]]:
+    def check(
+        command: list[str], *, refusal: str = "AccessDenied", tls: bool = False, **variables: str
+    ) -> list[dict[str, Any]]:
         told = pod.run(command, tls=tls, **variables)
         by_step = {line["step"]: line for line in told}
         key = f"{ALLOWED}one"

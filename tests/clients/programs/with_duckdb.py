@@ -39,10 +39,13 @@ def read(key: str) -> bytes:
 
 steps.run(
     version=duckdb.__version__,
-    write=lambda key, body: database.execute(f"COPY (SELECT '{body.decode()}' AS text) TO '{url(key)}' (FORMAT parquet)"),
+    write=lambda key, body: database.execute(
+        f"COPY (SELECT '{body.decode()}' AS text) TO '{url(key)}' (FORMAT parquet)"
+    ),
     read=read,
     names=lambda prefix: [
-        row[0].removeprefix(f"s3://{steps.BUCKET}/") for row in database.execute(f"SELECT file FROM glob('{url(prefix)}*')").fetchall()
+        row[0].removeprefix(f"s3://{steps.BUCKET}/")
+        for row in database.execute(f"SELECT file FROM glob('{url(prefix)}*')").fetchall()
     ],
     delete=lambda key: obstore.delete(S3Store(steps.BUCKET), key),
 )
