@@ -41,6 +41,7 @@ class Pod:
 
     def environment(self, *, tls: bool = False) -> dict[str, str]:
         region = self.sandbox.settings.region
+        endpoint = self.sandbox.tls_endpoint if tls else self.sandbox.endpoint
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -51,7 +52,8 @@ class Pod:
             "AWS_DEFAULT_REGION": region,
             "AWS_STS_REGIONAL_ENDPOINTS": "regional",
             # and where the AWS is that this pod talks to
-            "AWS_ENDPOINT_URL": self.sandbox.tls_endpoint if tls else self.sandbox.endpoint,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ENDPOINT_URL_STS": endpoint,  # object_store's exchange looks at this one only
             **(self.sandbox.trust_environment() if tls else {}),
             "CLIENT_BUCKET": self.bucket,
             "CLIENT_ALLOWED": ALLOWED,
@@ -104,12 +106,14 @@ class Pod:
         return told
 
     def calls(self) -> list[dict[str, Any]]:
-        """What the gate recorded of this pod's role, oldest first."""
+        """What the gate recorded of this pod's exchanges and sessions, oldest first."""
         name = self.role.rpartition("/")[2]
+        own = f":assumed-role/{name}/"
         return [
             call
             for call in self.sandbox.record.as_json()
-            if self.role in str(call["resource"]) or f"/{name}/" in str(call["who"])
+            if own in str(call["who"])
+            or (call["action"] == "sts:AssumeRoleWithWebIdentity" and call["resource"] == self.role)
         ]
 
 
@@ -173,7 +177,7 @@ def pod(towpath_sandbox: Sandbox, tmp_path: Path) -> Iterator[Pod]:
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
     home = tmp_path / "home"
     home.mkdir()
-    yield Pod(sandbox=towpath_sandbox, role=role, bucket=name, token_file=tmp_path / "token", home=home)
+    return Pod(sandbox=towpath_sandbox, role=role, bucket=name, token_file=tmp_path / "token", home=home)
 
 
 def _policy(*statements: dict[str, Any]) -> str:

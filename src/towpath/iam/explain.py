@@ -16,8 +16,8 @@ _WORDS: Final = {
     PolicyKind.BOUNDARY: "the permissions boundary",
     PolicyKind.SESSION: "the session policy",
     PolicyKind.RESOURCE: "the resource policy",
-    PolicyKind.SCP: "a service control policy's level",
-    PolicyKind.RCP: "a resource control policy's level",
+    PolicyKind.SCP: "a level of service control policies",
+    PolicyKind.RCP: "a level of resource control policies",
     PolicyKind.ENDPOINT: "the endpoint policy",
 }
 

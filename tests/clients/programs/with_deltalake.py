@@ -8,10 +8,12 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import obstore
-import polars
+import polars as pl
 import steps
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from obstore.store import S3Store
+
+tables: dict[str, DeltaTable] = {}  # kept open, so that the second read is by the same client of S3
 
 
 def url(key: str) -> str:
@@ -19,12 +21,14 @@ def url(key: str) -> str:
 
 
 def write(key: str, body: bytes) -> None:
-    write_deltalake(url(key), polars.DataFrame({"text": [body.decode()]}))
+    write_deltalake(url(key), pl.DataFrame({"text": [body.decode()]}))
 
 
 def read(key: str) -> bytes:
-    reader = QueryBuilder().register("found", DeltaTable(url(key))).execute("select text from found")
-    return polars.DataFrame(reader)["text"][0].encode()
+    if key not in tables:
+        tables[key] = DeltaTable(url(key))
+    reader = QueryBuilder().register("found", tables[key]).execute("select text from found")
+    return pl.DataFrame(reader)["text"][0].encode()
 
 
 def delete(key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import obstore
-import polars
+import polars as pl
 import steps
 from obstore.store import S3Store
 
@@ -13,18 +13,18 @@ def url(key: str) -> str:
 
 
 def write(key: str, body: bytes) -> None:
-    polars.DataFrame({"text": [body.decode()]}).write_parquet(url(key))
+    pl.DataFrame({"text": [body.decode()]}).write_parquet(url(key))
 
 
 def read(key: str) -> bytes:
-    return polars.scan_parquet(url(key)).collect()["text"][0].encode()
+    return pl.scan_parquet(url(key)).collect()["text"][0].encode()
 
 
 def names(prefix: str) -> list[str]:
     """Every file a scan of the prefix finds."""
     try:
-        found = polars.scan_parquet(url(prefix), include_file_paths="file").collect()
-    except polars.exceptions.ComputeError as error:
+        found = pl.scan_parquet(url(prefix), include_file_paths="file").collect()
+    except pl.exceptions.ComputeError as error:
         if "expanded paths were empty" in str(error):
             return []
         raise
@@ -32,7 +32,7 @@ def names(prefix: str) -> list[str]:
 
 
 steps.run(
-    version=polars.__version__,
+    version=pl.__version__,
     write=write,
     read=read,
     names=names,
