@@ -21,6 +21,7 @@ class Needed:
     action: str
     resource: str
     context: Mapping[str, Any]
+    allowed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
