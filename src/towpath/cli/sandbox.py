@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,6 +69,18 @@ class Start:
                 help="Where a public issuer URL is really served, and the CA file of that address. Repeatable.",
             ),
         ] = None,
+        state: Annotated[
+            Path | None,
+            typer.Option(
+                "--state",
+                metavar="DIR",
+                help="Keep IAM, STS, EKS and S3 in DIR, also through a kill; no other service is kept.",
+            ),
+        ] = None,
+        fsync: Annotated[
+            bool,
+            typer.Option("--fsync", help="Wait for the disk before each answer: DIR also survives a loss of power."),
+        ] = False,
         fail: Annotated[
             list[str] | None,
             typer.Option(
@@ -91,6 +104,8 @@ class Start:
             "cluster": cluster,
             "accounts": tuple(accounts or ()),
             "hosts": tuple(hosts or ()),
+            "state": state,
+            "fsync": fsync,
             "fault_seed": fail_seed,
         }
         self._issuers = issuers or ()

@@ -21,13 +21,12 @@ from typing import Any, Final, cast
 
 from towpath.errors import UsageError, WorldError
 from towpath.iam import build, learn
+from towpath.sandbox import job_role
 from towpath.sandbox.client import SandboxClient, from_environment
 
 SERVICE_ACCOUNT: Final = "learn/job"
 TOKEN_SECONDS: Final = 86_400
 EVERYTHING: Final = build.policy([{"Effect": "Allow", "Action": "*", "Resource": "*"}])
-# What the administrator's environment has and a job's must not.
-_ADMINISTRATORS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TOWPATH_SANDBOX_SECRET")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,24 +82,19 @@ def run(job: Job, policy: Mapping[str, Any]) -> Run:
         closing(from_environment(administrator)) as client,
         tempfile.TemporaryDirectory(prefix="towpath-learn-") as name,
     ):
-        role_arn = _role(administrator, job.role, policy)
+        role_arn = job_role.make(administrator, job.role, policy, service_account=SERVICE_ACCOUNT)
         if job.setup is not None:
             done = subprocess.run(
                 ["sh", "-c", job.setup], env={**_without_aws(), **administrator}, stdout=sys.stderr, check=False
             )
             if done.returncode:
                 raise WorldError(f"the setup ended with {done.returncode}", where=job.setup, todo="correct --setup")
-        token = Path(name) / "token"
-        token.touch(mode=0o600)
-        token.write_text(client.token(SERVICE_ACCOUNT, expires_in=TOKEN_SECONDS)["token"])
+        token = client.token(SERVICE_ACCOUNT, expires_in=TOKEN_SECONDS)["token"]
         environment = {
             **_without_aws(),
-            **{key: value for key, value in administrator.items() if key not in _ADMINISTRATORS},
-            "AWS_ROLE_ARN": role_arn,
-            "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
-            "AWS_ROLE_SESSION_NAME": "learn",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            **job_role.environment(
+                administrator, role_arn=role_arn, token=token, file=Path(name) / "token", session="learn"
+            ),
         }
         with _collecting(client) as calls:
             status = _status(job.command, environment)
@@ -137,42 +131,6 @@ def _sandbox(options: Sequence[str]) -> Generator[dict[str, str]]:
         child.terminate()
         child.wait(timeout=20)
         cast("Any", child.stdout).close()
-
-
-def _role(administrator: Mapping[str, str], name: str, policy: Mapping[str, Any]) -> str:
-    """The role, trusted by one service account of the sandbox's cluster. Gives its ARN."""
-    import botocore.session
-
-    session: Any = botocore.session.Session()
-
-    def client(service: str) -> Any:
-        return session.create_client(
-            service,
-            endpoint_url=administrator["AWS_ENDPOINT_URL"],
-            region_name=administrator["AWS_REGION"],
-            aws_access_key_id=administrator["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=administrator["AWS_SECRET_ACCESS_KEY"],
-        )
-
-    with closing(client("eks")) as eks:
-        cluster = eks.describe_cluster(name=administrator["TOWPATH_SANDBOX_CLUSTER"])["cluster"]
-    with closing(client("iam")) as iam:
-        return _made(iam, name, policy, issuer=str(cluster["identity"]["oidc"]["issuer"]))
-
-
-def _made(iam: Any, name: str, policy: Mapping[str, Any], *, issuer: str) -> str:
-    provider = iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
-    namespace, account = SERVICE_ACCOUNT.split("/")
-    statement = build.web_identity_statement(
-        sid="Learn",
-        provider_arn=provider["OpenIDConnectProviderArn"],
-        issuer=issuer,
-        subjects=[f"system:serviceaccount:{namespace}:{account}"],
-        audience="sts.amazonaws.com",
-    )
-    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(build.policy([statement])))
-    iam.put_role_policy(RoleName=name, PolicyName="learned", PolicyDocument=json.dumps(dict(policy)))
-    return str(made["Role"]["Arn"])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from towpath.errors import UsageError, WorldError
-from towpath.sandbox import learning
+from towpath.sandbox import job_role, learning
 
 TOWPATH = str(Path(sys.executable).parent / "towpath")
 SETUP = f'{sys.executable} -c \'import boto3; boto3.client("s3").create_bucket(Bucket="lake", CreateBucketConfiguration={{"LocationConstraint": "eu-west-1"}})\''
@@ -86,7 +86,9 @@ def test_keys_that_differ_need_a_prefix(script: str) -> None:
     assert [call["action"] for call in exact.second.seen.refused] == ["s3:PutObject"]
     folded = learning.learn_by_running(job(script, "random"), generalise=True)
     assert folded.holds
-    assert {"Action": "s3:PutObject", "Resource": "arn:aws:s3:::lake/raw/*"} in bare(folded.policy)
+    assert [item["Resource"] for item in bare(folded.policy) if "s3:PutObject" in item["Action"]] == [
+        "arn:aws:s3:::lake/raw/*"
+    ]
 
 
 @pytest.mark.long
@@ -106,7 +108,7 @@ def test_the_command_holds_a_token_and_no_key(tmp_path: Path) -> None:
     text = out.read_text()
     assert "AWS_ROLE_ARN=arn:aws:iam::123456789012:role/learned" in text
     assert text.endswith("600\n")
-    assert not [name for name in learning._ADMINISTRATORS if f"{name}=" in text]
+    assert not [name for name in job_role.ADMINISTRATORS if f"{name}=" in text]
 
 
 def test_from_a_running_sandbox_and_from_a_file(tmp_path: Path, script: str) -> None:
