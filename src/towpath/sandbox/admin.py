@@ -1,4 +1,4 @@
-"""The sandbox's own HTTP interface, under `/.towpath/`: tokens, service accounts, the call record, the issuers' documents.
+"""The sandbox's own HTTP interface, under `/.towpath/`: tokens, service accounts, calls, faults, reset, the issuers' documents.
 
 No S3 bucket can have that name. Everything but the issuers' public documents needs the secret made for this run.
 """
@@ -8,16 +8,21 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+from towpath.errors import UsageError
 from towpath.sandbox.clusters import Cluster, Clusters
+from towpath.sandbox.faults import Fault, Faults
 from towpath.sandbox.record import Record
 from towpath.sandbox.wire import Request, Response
 
 PREFIX: Final = "/.towpath"
 NAMES: Final = "a namespace and a service account have Kubernetes names: lower-case letters, digits and '-'"
 LONGEST_TOKEN: Final = 2**32  # seconds, as in Kubernetes' TokenRequest
+LONGEST_WAIT: Final = 20.0  # seconds one request for calls is held open
+WAITING: Final = 4  # requests held open at once: each holds a thread of the server, and the gate needs the others
 # Names of objects, and of labels and annotations (Kubernetes, "Object Names and IDs", "Labels and Selectors").
 NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
@@ -29,10 +34,21 @@ _ISSUER: Final = re.compile(r"^/issuers/([0-9A-F]{32})/(\.well-known/openid-conf
 class Admin:
     """Answers what lies under PREFIX."""
 
-    def __init__(self, *, clusters: Clusters, record: Record, secret: str) -> None:
+    def __init__(
+        self,
+        *,
+        clusters: Clusters,
+        record: Record,
+        faults: Faults,
+        secret: str,
+        reset: Callable[[], None] | None = None,
+    ) -> None:
         self._clusters = clusters
         self._record = record
+        self._faults = faults
         self._secret = secret
+        self._reset = reset
+        self._waiting = threading.BoundedSemaphore(WAITING)
 
     def answer(self, request: Request) -> Response:
         path = request.key_path.removeprefix(PREFIX)
@@ -46,13 +62,49 @@ class Admin:
                 "the sandbox's own interface needs `Authorization: Bearer $TOWPATH_SANDBOX_SECRET`, the secret printed when it started",
             )
         if path == "/calls" and request.method == "GET":
-            after = request.arguments.get("after", "0")
-            return _json(200, {"calls": self._record.as_json(int(after) if after.isdigit() else 0)})
+            return self._calls(request)
+        if path == "/faults":
+            return self._change_faults(request)
+        if path == "/reset" and request.method == "POST":
+            if self._reset is None:
+                return _error(501, "this sandbox cannot be reset; start another")
+            self._reset()
+            return _json(200, {"status": "Success"})
         if path == "/token" and request.method == "POST":
             return self._token(request)
         if match := _ACCOUNT.match(path):
             return self._service_accounts(request, *match.groups())
         return _error(404, f"there is nothing at {request.method} {PREFIX}{path[:120]}")
+
+    def _calls(self, request: Request) -> Response:
+        """Calls after a number. `wait` seconds: until there is one, so that a reader need not ask again and again."""
+        after, wait = request.arguments.get("after", "0"), request.arguments.get("wait", "0")
+        number = int(after) if after.isascii() and after.isdigit() else 0
+        seconds = min(float(wait), LONGEST_WAIT) if re.fullmatch(r"\d{1,4}(\.\d{1,3})?", wait) else 0.0
+        if not seconds or not self._waiting.acquire(blocking=False):
+            return _json(200, {"calls": self._record.as_json(number)})
+        try:
+            return _json(200, {"calls": self._record.as_json(number, wait=seconds)})
+        finally:
+            self._waiting.release()
+
+    def _change_faults(self, request: Request) -> Response:
+        if request.method == "POST":
+            body = _object(request)
+            texts = body.get("fail") if body is not None else None
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in cast("list[object]", texts)):
+                return _error(400, 'the body is {"fail": ["service:action:code:rate", …]}')
+            try:
+                found = [Fault.parse(text) for text in cast("list[str]", texts)]
+            except UsageError as error:
+                return _error(400, f"{error.what}; {error.todo}")
+            for fault in found:
+                self._faults.add(fault)
+        elif request.method == "DELETE":
+            return _json(200, {"cleared": self._faults.clear()})
+        elif request.method != "GET":
+            return _error(405, "GET, POST or DELETE")
+        return _json(200, {"faults": self._faults.as_json()})
 
     def _issuer(self, identifier: str, document: str) -> Response:
         cluster = self._clusters.of_issuer(identifier)

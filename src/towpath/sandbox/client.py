@@ -68,13 +68,28 @@ class SandboxClient:
             {"annotations": changes},
         )
 
-    def calls(self, after: int = 0) -> list[dict[str, Any]]:
-        """The recorded calls, oldest first."""
-        return cast("list[dict[str, Any]]", self._ask("GET", f"/calls?after={after}")["calls"])
+    def calls(self, after: int = 0, *, wait: float = 0) -> list[dict[str, Any]]:
+        """The recorded calls after that number, oldest first. `wait`: seconds to hold on for one when there is none yet."""
+        path = f"/calls?after={after}" + (f"&wait={wait:g}" if wait else "")
+        return cast("list[dict[str, Any]]", self._ask("GET", path, wait=wait)["calls"])
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def reset(self) -> None:
+        """Everything gone but the administrator, the first cluster and the secret."""
+        self._ask("POST", "/reset", {})
+
+    def faults(self) -> list[dict[str, Any]]:
+        """[{"fail": rule, "calls": how many it has spoken of}]."""
+        return cast("list[dict[str, Any]]", self._ask("GET", "/faults")["faults"])
+
+    def add_faults(self, rules: Sequence[str]) -> list[dict[str, Any]]:
+        return cast("list[dict[str, Any]]", self._ask("POST", "/faults", {"fail": list(rules)})["faults"])
+
+    def clear_faults(self) -> int:
+        return int(self._ask("DELETE", "/faults")["cleared"])
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait: float = 0) -> dict[str, Any]:
         try:
-            answer = self._http.request(method, self._url + path, json=body)
+            answer = self._http.request(method, self._url + path, json=body, timeout=10 + wait)
         except httpx2.HTTPError as error:
             raise SandboxError(
                 f"the sandbox does not answer: {error}",

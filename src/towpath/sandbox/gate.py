@@ -7,7 +7,7 @@ permission, a missing permission before a missing resource.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,10 +18,11 @@ from towpath.sandbox.backend import Backend
 from towpath.sandbox.creation import CreationRules
 from towpath.sandbox.eks import Eks
 from towpath.sandbox.errors import AwsError, render
+from towpath.sandbox.faults import Faults, InjectedFault
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.operations import Operation
 from towpath.sandbox.principals import ANONYMOUS, Key, Keys, Principal
-from towpath.sandbox.record import Record
+from towpath.sandbox.record import Needed, Record
 from towpath.sandbox.s3_operations import Need
 from towpath.sandbox.sts import Sts
 from towpath.sandbox.wire import Request, Response
@@ -42,6 +43,8 @@ class Seen:
     resource: str = "*"
     why: str = ""
     denied: bool = False
+    injected: bool = False
+    needs: list[Needed] = field(default_factory=list[Needed])
 
 
 class Gate:
@@ -58,6 +61,7 @@ class Gate:
         admin: Admin,
         authoriser: Authoriser,
         record: Record,
+        faults: Faults,
         hosts: Collection[str],
     ) -> None:
         self._backend = backend
@@ -68,6 +72,7 @@ class Gate:
         self._admin = admin
         self._authoriser = authoriser
         self._record = record
+        self._faults = faults
         self._hosts = frozenset(host.lower() for host in hosts)
         self._rules = CreationRules(state)
 
@@ -90,7 +95,8 @@ class Gate:
                 error, service=seen.service or "s3", protocol=seen.protocol, head=request.method == "HEAD"
             )
             seen.why, code = error.why, error.code
-            seen.denied = error.status == 403
+            seen.injected = isinstance(error, InjectedFault)
+            seen.denied = error.status == 403 and not seen.injected
         except Exception as error:
             internal = AwsError(
                 "InternalFailure",
@@ -107,10 +113,11 @@ class Gate:
             service=seen.service,
             action=seen.action,
             resource=seen.resource,
-            decision="denied" if seen.denied else "refused" if code else "allowed",
+            decision="injected" if seen.injected else "denied" if seen.denied else "refused" if code else "allowed",
             why=seen.why,
             status=response.status,
             code=code,
+            needs=tuple(seen.needs),
         )
         return response
 
@@ -141,6 +148,7 @@ class Gate:
         if form.get("Action") == "AssumeRoleWithWebIdentity":
             seen.service, seen.protocol, seen.action = "sts", "query", "sts:AssumeRoleWithWebIdentity"
             seen.resource = form.get("RoleArn", "")[:2048]
+            self._faults.strike(seen.action)
             response, seen.who, seen.why = self._sts.web_identity(form)
             return response
         if "Action" in form or "x-amz-target" in request.headers:
@@ -177,6 +185,8 @@ class Gate:
         seen.service, seen.protocol = "s3", "rest-xml"
         bucket, key, path = s3_operations.split(request, self._hosts)
         needs = s3_operations.needs(request, bucket, key, partition=self._state.partition)
+        seen.action, seen.resource = needs[0].action, needs[0].resource
+        self._faults.strike(seen.action)
         for need in needs:
             self._allow(need, principal, "s3", region, request, seen)
         seen.action, seen.resource = needs[0].action, needs[0].resource
@@ -189,7 +199,10 @@ class Gate:
     ) -> Response:
         account = principal.account
         seen.resource = resources.resource(operation, account=account, region=region, state=self._state)
+        self._faults.strike(operation.action)
         if operation.service == "sts":
+            if operation.name == "AssumeRole":
+                seen.needs.append(Needed(action=operation.action, resource=seen.resource, context={}))
             response = self._sts.answer(operation, principal, region=region)
             seen.why = "verified"
             return response
@@ -219,6 +232,7 @@ class Gate:
 
     def _allow(self, need: Need, principal: Principal, service: str, region: str, request: Request, seen: Seen) -> None:
         seen.action, seen.resource = need.action, need.resource
+        seen.needs.append(Needed(action=need.action, resource=need.resource, context=need.context))
         seen.why = self._authoriser.allow(
             principal, need, service=service, region=region, remote=request.remote, secure=False
         )

@@ -15,6 +15,7 @@ from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import Backend
 from towpath.sandbox.clusters import Clusters
 from towpath.sandbox.eks import Eks
+from towpath.sandbox.faults import Faults
 from towpath.sandbox.gate import Gate
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.issuers import SandboxFetcher
@@ -39,6 +40,7 @@ class Sandbox:
         authoriser = Authoriser(state)
         self.clusters = Clusters()
         self.record = Record()
+        self.faults = Faults(self.settings.faults, seed=self.settings.fault_seed)
         self.secret = secrets.token_urlsafe(32)
         self._keys = Keys()
         self.admin_key: Key = self._keys.add(root_key(self.settings.account, self.settings.partition))
@@ -53,9 +55,10 @@ class Sandbox:
             keys=self._keys,
             sts=sts,
             eks=eks,
-            admin=Admin(clusters=self.clusters, record=self.record, secret=self.secret),
+            admin=Admin(clusters=self.clusters, record=self.record, faults=self.faults, secret=self.secret),
             authoriser=authoriser,
             record=self.record,
+            faults=self.faults,
             hosts={"localhost", "127.0.0.1", "::1", self.settings.listen, *self.settings.hosts},
         )
         eks.create(
@@ -71,6 +74,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
+        self.record.close()
         self._server.stop()
 
     def __enter__(self) -> Self:

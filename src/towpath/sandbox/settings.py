@@ -9,6 +9,7 @@ from typing import Final
 from towpath.errors import UsageError
 from towpath.iam import partition as partitions
 from towpath.oidc.fetch import IssuerMapping
+from towpath.sandbox.faults import Fault
 
 ACCOUNT: Final = "123456789012"
 REGION: Final = "eu-west-1"
@@ -25,6 +26,8 @@ class SandboxSettings:
     cluster: str = "sandbox"  # the EKS cluster that exists from the start
     hosts: tuple[str, ...] = ()  # names, beside loopback's and the address's own, that a request may be sent to
     issuers: tuple[IssuerMapping, ...] = ()  # public issuer names that are served at other addresses (a real cluster's)
+    faults: tuple[Fault, ...] = ()  # errors to inject
+    fault_seed: int = 0  # of the generator that faults with a fraction for a rate draw from
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", self.region):

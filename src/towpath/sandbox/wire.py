@@ -60,6 +60,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: Body = field(default_factory=Body)
     remote: str = "127.0.0.1"
+    secure: bool = False  # it came over TLS
 
     @cached_property
     def host(self) -> str:
