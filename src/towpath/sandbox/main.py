@@ -49,7 +49,7 @@ class Sandbox:
             state=state, keys=self._keys, jwks=JwksCache(fetcher, refetch_interval=KEY_INTERVAL), authoriser=authoriser
         )
         eks = Eks(backend=backend, clusters=self.clusters)
-        gate = Gate(
+        self.gate = Gate(
             backend=backend,
             state=state,
             keys=self._keys,
@@ -67,7 +67,7 @@ class Sandbox:
             region=self.settings.region,
             partition=self.settings.partition,
         )
-        self._server = Server(gate.handle, host=self.settings.listen, port=self.settings.port)
+        self._server = Server(self.gate.handle, host=self.settings.listen, port=self.settings.port)
 
     def start(self) -> Self:
         self._server.start()
