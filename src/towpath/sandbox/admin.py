@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from towpath.errors import UsageError
+from towpath.sandbox.accounts import Accounts
 from towpath.sandbox.clusters import Cluster, Clusters
 from towpath.sandbox.faults import Fault, Faults
 from towpath.sandbox.record import Record
@@ -28,6 +29,7 @@ NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 KEY: Final = re.compile(r"(?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _ACCOUNT: Final = re.compile(r"^/clusters/([^/]+)/namespaces/([^/]+)/serviceaccounts(?:/([^/]+))?$")
+_ROOT: Final = re.compile(r"^/accounts/([0-9]{12})$")
 _ISSUER: Final = re.compile(r"^/issuers/([0-9A-F]{32})/(\.well-known/openid-configuration|keys)$")
 
 
@@ -41,8 +43,10 @@ class Admin:
         record: Record,
         faults: Faults,
         secret: str,
+        accounts: Accounts,
         reset: Callable[[], None] | None = None,
     ) -> None:
+        self._accounts = accounts
         self._clusters = clusters
         self._record = record
         self._faults = faults
@@ -70,6 +74,12 @@ class Admin:
                 return _error(501, "this sandbox cannot be reset; start another")
             self._reset()
             return _json(200, {"status": "Success"})
+        if request.method == "GET" and (match := _ROOT.match(path)):
+            key = self._accounts.root(match[1])
+            return _json(
+                200,
+                {"account": match[1], "accessKeyId": key.access_key, "secretAccessKey": key.secret},
+            )
         if path == "/token" and request.method == "POST":
             return self._token(request)
         if match := _ACCOUNT.match(path):

@@ -36,7 +36,7 @@ class Authoriser:
             action=need.action,
             resource=need.resource,
             caller=Caller(arn=principal.arn, account=principal.account, role_arn=principal.role_arn),
-            context=_context(principal, need, region=region, remote=remote, secure=secure),
+            context=self.context(principal, need, region=region, remote=remote, secure=secure),
         )
         return decide(
             request,
@@ -47,6 +47,15 @@ class Authoriser:
                 resource_account=principal.account,
             ),
         )
+
+    def context(self, principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Context:
+        """The request's condition keys. A session's tags come before its role's of the same key."""
+        if principal.role is not None:
+            owner = self._state.role(principal.account, principal.role)
+        else:
+            owner = self._state.user(principal.account, principal.user) if principal.user else None
+        tags = owner.tags if owner is not None else {}
+        return _context(principal, need, tags, region=region, remote=remote, secure=secure)
 
     def _policies(self, principal: Principal) -> tuple[tuple[NamedPolicy, ...], NamedPolicy | None]:
         if principal.role is not None:
@@ -87,7 +96,9 @@ def _kind(decision: Decision) -> str:
     return word.removeprefix("a ")
 
 
-def _context(principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Context:
+def _context(
+    principal: Principal, need: Need, tags: Mapping[str, str], *, region: str, remote: str, secure: bool
+) -> Context:
     now = datetime.now(UTC)
     keys: dict[str, Any] = {
         "aws:PrincipalArn": principal.role_arn or principal.arn,
@@ -101,7 +112,8 @@ def _context(principal: Principal, need: Need, *, region: str, remote: str, secu
         "aws:EpochTime": int(now.timestamp()),
         "aws:ResourceAccount": principal.account,
     }
-    if principal.user:
+    if principal.user and principal.session != "federated":
         keys["aws:username"] = principal.user
+    keys |= {f"aws:PrincipalTag/{name}": value for name, value in tags.items()}
     extra: Mapping[str, Any] = {**principal.context, **need.context}
     return Context({**keys, **extra})

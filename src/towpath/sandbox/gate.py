@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from towpath.sandbox import client_ids, operations, resources, s3_operations, sigv4
+from towpath.sandbox import callers, client_ids, endpoints, operations, resources, s3_operations, sigv4, unique_ids
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import Backend
@@ -24,7 +24,7 @@ from towpath.sandbox.operations import Operation
 from towpath.sandbox.principals import ANONYMOUS, Key, Keys, Principal
 from towpath.sandbox.record import Needed, Record
 from towpath.sandbox.s3_operations import Need
-from towpath.sandbox.sts import Sts
+from towpath.sandbox.sts import UNSIGNED, Sts, user_sessions
 from towpath.sandbox.wire import Request, Response
 
 # The names under which AWS itself is reached: a request may carry one when it is sent to this address on purpose.
@@ -143,13 +143,15 @@ class Gate:
         return self._operation(operation, request, principal, scope.region, seen)
 
     def _unsigned(self, request: Request, seen: Seen) -> Response:
-        """The one exchange that carries no signature; S3 answers AccessDenied, every other service MissingAuthenticationToken."""
+        """The exchanges that carry no signature; S3 answers AccessDenied, every other service MissingAuthenticationToken."""
         form = request.form if request.path == "/" and request.method in {"GET", "POST"} else {}
-        if form.get("Action") == "AssumeRoleWithWebIdentity":
-            seen.service, seen.protocol, seen.action = "sts", "query", "sts:AssumeRoleWithWebIdentity"
+        if form.get("Action") in UNSIGNED:
+            seen.service, seen.protocol, seen.action = "sts", "query", f"sts:{form['Action']}"
             seen.resource = form.get("RoleArn", "")[:2048]
             self._faults.strike(seen.action)
-            response, seen.who, seen.why = self._sts.web_identity(form)
+            response, seen.who, seen.why = self._sts.unsigned(
+                form, region=endpoints.region(request.host) or "", remote=request.remote
+            )
             return response
         if "Action" in form or "x-amz-target" in request.headers:
             seen.service, seen.protocol = ("sts", "query") if "Action" in form else ("", "json")
@@ -179,7 +181,8 @@ class Gate:
             if s3:
                 raise AwsError("ExpiredToken", "The provided token has expired.", 400)
             raise AwsError("ExpiredToken", "The security token included in the request is expired", 403)
-        return key.principal
+        endpoints.check_region(request.host, scope.service, scope.region)
+        return callers.current(key.principal, self._state, s3=s3)
 
     def _s3(self, request: Request, principal: Principal, region: str, seen: Seen) -> Response:
         seen.service, seen.protocol = "s3", "rest-xml"
@@ -200,10 +203,11 @@ class Gate:
         account = principal.account
         seen.resource = resources.resource(operation, account=account, region=region, state=self._state)
         self._faults.strike(operation.action)
+        user_sessions.check_reach(principal, operation.service, operation.name)
         if operation.service == "sts":
             if operation.name == "AssumeRole":
                 seen.needs.append(Needed(action=operation.action, resource=seen.resource, context={}))
-            response = self._sts.answer(operation, principal, region=region)
+            response = self._sts.answer(operation, principal, region=region, remote=request.remote)
             seen.why = "verified"
             return response
         need = Need(action=operation.action, resource=seen.resource, context=resources.context(operation))
@@ -216,7 +220,9 @@ class Gate:
 
     def _iam(self, operation: Operation, request: Request, account: str) -> Response:
         if operation.name.startswith(READ_PREFIXES):
-            return self._backend.call(request, service="iam", region=self._state.region, account=account)
+            return _with_unique_ids(
+                self._backend.call(request, service="iam", region=self._state.region, account=account)
+            )
         with self._state.writing(account):
             self._rules.check(operation.name, account, operation.parameters)
             if operation.name in client_ids.OPERATIONS:
@@ -228,7 +234,7 @@ class Gate:
             self._keys.follow(
                 operation.name, operation.parameters, response.read(), account=account, partition=self._state.partition
             )
-        return response
+        return _with_unique_ids(response)
 
     def _allow(self, need: Need, principal: Principal, service: str, region: str, request: Request, seen: Seen) -> None:
         seen.action, seen.resource = need.action, need.resource
@@ -236,6 +242,11 @@ class Gate:
         seen.why = self._authoriser.allow(
             principal, need, service=service, region=region, remote=request.remote, secure=False
         )
+
+
+def _with_unique_ids(response: Response) -> Response:
+    response.body = unique_ids.in_answer(response.read())
+    return response
 
 
 def _token_fits(key: Key, scope: sigv4.Scope) -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
 from towpath.iam.decide import NamedPolicy
 from towpath.iam.policy import PolicyDocument, PolicyKind, parse_policy
+from towpath.sandbox import unique_ids
 from towpath.sandbox.backend import Backend
 
 # The region that signs IAM's calls, by partition ("Managing AWS Regions", IAM endpoints in the AWS General Reference).
@@ -29,6 +30,7 @@ class Role:
     trust: PolicyDocument
     policies: tuple[NamedPolicy, ...]
     boundary: NamedPolicy | None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class User:
     user_id: str
     policies: tuple[NamedPolicy, ...]
     boundary: NamedPolicy | None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,12 @@ class IamState:
     def policy_arns(self, account: str) -> frozenset[str]:
         return self._cached(account, "policies", "", lambda: self._read_policy_arns(account))
 
+    def managed_policy(self, account: str, arn: str) -> NamedPolicy | None:
+        """A managed policy's default version; the account's own and AWS's only. None when there is none."""
+        if arn.split(":")[4:5] not in ([account], ["aws"]):
+            return None
+        return self._cached(account, "policy", arn, lambda: self._read_managed(account, arn))
+
     def _cached(self, account: str, kind: str, name: str, read: Callable[[], T]) -> T:
         with self._lock:
             generation = self._generation.get(account, 0)
@@ -139,6 +148,7 @@ class IamState:
             trust=parse_policy(role["AssumeRolePolicyDocument"], kind=PolicyKind.TRUST, name=f"trust policy of {name}"),
             policies=tuple(policies),
             boundary=self._boundary(iam, role),
+            tags=_tags(role),
         )
 
     def _read_user(self, account: str, name: str) -> User | None:
@@ -172,9 +182,10 @@ class IamState:
         return User(
             arn=user["Arn"],
             name=name,
-            user_id=user["UserId"],
+            user_id=unique_ids.spelt("UserId", user["UserId"]),
             policies=tuple(policies),
             boundary=self._boundary(iam, user),
+            tags=_tags(user),
         )
 
     def _boundary(self, iam: Any, entity: Mapping[str, Any]) -> NamedPolicy | None:
@@ -185,6 +196,13 @@ class IamState:
         version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
         document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
         return _named(arn.rpartition("/")[2], document)
+
+    def _read_managed(self, account: str, arn: str) -> NamedPolicy | None:
+        iam = self._client(account)
+        try:
+            return self._managed(iam, arn)
+        except iam.exceptions.NoSuchEntityException:
+            return None
 
     def _read_providers(self, account: str) -> dict[str, Provider]:
         iam = self._client(account)
@@ -203,6 +221,10 @@ class IamState:
         return frozenset(
             item["Arn"] for item in _pages(self._client(account), "list_policies", "Policies", Scope="Local")
         )
+
+
+def _tags(entity: Mapping[str, Any]) -> dict[str, str]:
+    return {str(item["Key"]): str(item["Value"]) for item in entity.get("Tags", ())}
 
 
 def _pages(client: Any, operation: str, key: str, **arguments: str) -> list[Any]:

@@ -10,6 +10,7 @@ from typing import Final, Self
 from towpath.iam import partition as partitions
 from towpath.oidc.fetch import Fetcher
 from towpath.oidc.jwks import JwksCache
+from towpath.sandbox.accounts import Accounts
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import Backend
@@ -19,7 +20,7 @@ from towpath.sandbox.faults import Faults
 from towpath.sandbox.gate import Gate
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.issuers import SandboxFetcher
-from towpath.sandbox.principals import Key, Keys, root_key
+from towpath.sandbox.principals import Key, Keys
 from towpath.sandbox.record import Record
 from towpath.sandbox.server import Server
 from towpath.sandbox.settings import SandboxSettings
@@ -43,7 +44,10 @@ class Sandbox:
         self.faults = Faults(self.settings.faults, seed=self.settings.fault_seed)
         self.secret = secrets.token_urlsafe(32)
         self._keys = Keys()
-        self.admin_key: Key = self._keys.add(root_key(self.settings.account, self.settings.partition))
+        self.accounts = Accounts(self._keys, partition=self.settings.partition)
+        self.admin_key: Key = self.account(self.settings.account)
+        for account in self.settings.accounts:
+            self.account(account)
         fetcher = SandboxFetcher(self.clusters, Fetcher(self.settings.issuers))
         sts = Sts(
             state=state, keys=self._keys, jwks=JwksCache(fetcher, refetch_interval=KEY_INTERVAL), authoriser=authoriser
@@ -55,7 +59,13 @@ class Sandbox:
             keys=self._keys,
             sts=sts,
             eks=eks,
-            admin=Admin(clusters=self.clusters, record=self.record, faults=self.faults, secret=self.secret),
+            admin=Admin(
+                clusters=self.clusters,
+                record=self.record,
+                faults=self.faults,
+                secret=self.secret,
+                accounts=self.accounts,
+            ),
             authoriser=authoriser,
             record=self.record,
             faults=self.faults,
@@ -84,6 +94,10 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def account(self, account: str) -> Key:
+        """The root key of an account, which exists from now on. Raises UsageError unless `account` is twelve digits."""
+        return self.accounts.root(account)
 
     @property
     def endpoint(self) -> str:

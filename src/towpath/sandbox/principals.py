@@ -6,9 +6,9 @@ import secrets
 import string
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from defusedxml import ElementTree
 
@@ -26,7 +26,8 @@ class Principal:
     """A caller the gate has authenticated. `arn` is what GetCallerIdentity answers.
 
     `role` is set for an assumed-role session, `user` for an IAM user; neither for the account's root, which no identity
-    policy limits ("AWS account root user", IAM User Guide).
+    policy limits ("AWS account root user", IAM User Guide). `session` is "user" for credentials of GetSessionToken, "federated"
+    for those of GetFederationToken (`user` is then the one who asked, `owner_id` its unique id).
     """
 
     arn: str
@@ -38,7 +39,12 @@ class Principal:
     user: str | None = None
     session_name: str | None = None
     session_policies: tuple[NamedPolicy, ...] | None = None
-    context: Mapping[str, str] = field(default_factory=dict[str, str])
+    session: str | None = None
+    owner_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])  # the session's, not the role's
+    transitive: tuple[str, ...] = ()  # those of `tags` that a next session in a chain of roles inherits
+    source_identity: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any])  # condition keys of every request
 
     @property
     def is_root(self) -> bool:
@@ -93,6 +99,11 @@ class Keys:
                 k: v for k, v in self._keys.items() if (v.principal.account, v.principal.user) != (account, user)
             }
 
+    def rename_user(self, account: str, user: str, new_name: str) -> None:
+        with self._lock:
+            for key in [k for k in self._keys.values() if (k.principal.account, k.principal.user) == (account, user)]:
+                self._keys[key.access_key] = replace(key, principal=replace(key.principal, user=new_name))
+
     def follow(
         self, operation: str, parameters: Mapping[str, object], body: bytes, *, account: str, partition: str
     ) -> None:
@@ -112,6 +123,8 @@ class Keys:
         elif operation == "UpdateAccessKey":
             change = self._inactive.add if parameters.get("Status") == "Inactive" else self._inactive.discard
             change(str(parameters.get("AccessKeyId", "")))
+        elif operation == "UpdateUser" and parameters.get("NewUserName"):
+            self.rename_user(account, user, str(parameters["NewUserName"]))
         elif operation == "DeleteUser":
             self.remove_user(account, user)
 

@@ -22,6 +22,9 @@ class SandboxSettings:
     listen: str = "127.0.0.1"  # address; anything but loopback is opened only when it is named here
     port: int = 0  # 0: a free one
     account: str = ACCOUNT  # twelve digits
+    accounts: tuple[
+        str, ...
+    ] = ()  # more of them, that exist from the start; every other exists once its key is asked for
     region: str = REGION  # the default cluster's, and what AWS_REGION says; its partition is the sandbox's
     cluster: str = "sandbox"  # the EKS cluster that exists from the start
     hosts: tuple[str, ...] = ()  # names, beside loopback's and the address's own, that a request may be sent to
@@ -34,8 +37,9 @@ class SandboxSettings:
             raise UsageError(
                 f"{self.region!r} is not a region", where="--region", todo="give a region's code, as eu-west-1"
             )
-        if not re.fullmatch(r"\d{12}", self.account):
-            raise UsageError(f"{self.account!r} is not an account", where="--account", todo="give twelve digits")
+        for option, account in (("--account", self.account), *(("--accounts", item) for item in self.accounts)):
+            if not re.fullmatch(r"[0-9]{12}", account):
+                raise UsageError(f"{account!r} is not an account", where=option, todo="give twelve digits")
         for host in self.hosts:
             if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", host):
                 raise UsageError(

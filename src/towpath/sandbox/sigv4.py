@@ -1,8 +1,8 @@
-"""Signature Version 4, verified: the Authorization header, and the presigned query string.
+"""Signature Version 4, verified: the Authorization header, the presigned query string, the policy of a browser's form.
 
-Rules: "Create a signed AWS API request" and "Authenticating Requests: Using Query Parameters (AWS Signature Version
-4)" in the IAM and S3 references. S3 signs its path as it was sent; every other service signs it normalised and encoded
-once more.
+Rules: "Create a signed AWS API request", "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)" and
+"Authenticating Requests in Browser-Based Uploads Using POST" in the IAM and S3 references. S3 signs its path as it was sent; every
+other service signs it normalised and encoded once more. Version 2 and the asymmetric 4a are refused.
 """
 
 from __future__ import annotations
@@ -11,24 +11,29 @@ import hashlib
 import hmac
 import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import quote, unquote
 
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.s3 import streams
 from towpath.sandbox.wire import Request
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
+ASYMMETRIC: Final = "AWS4-ECDSA-P256-SHA256"
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
-UNSIGNED_TRAILER: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 SKEW: Final = timedelta(minutes=15)  # of a header-signed request's clock; a presigned one has its own X-Amz-Expires
-LONGEST_PRESIGN: Final = 604_800  # seconds
+LONGEST_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_PRESIGN: Final = 604_800  # seconds
 
 _SCOPE: Final = re.compile(
     r"^(?P<key>[A-Za-z0-9]{16,128})/(?P<date>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request$"
 )
 _PART: Final = re.compile(r"^\s*(Credential|SignedHeaders|Signature)=([^,\s]+)\s*$")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PRESIGN: Final = ("X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
 
 
@@ -51,34 +56,64 @@ class Scope:
 def parse(request: Request) -> Scope | None:
     """The claimed scope, or None for a request that carries no signature at all.
 
-    Raises AwsError IncompleteSignature or AuthorizationQueryParametersError for one that is there but malformed.
+    Raises AwsError for a signature that is there but malformed, or of a version that is not supported; S3 has codes of its own.
     """
     authorization = request.headers.get("authorization")
     if authorization is not None:
+        if "X-Amz-Algorithm" in request.arguments:
+            raise AwsError(
+                "InvalidArgument",
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified",
+                400,
+            )
         return _from_header(request, authorization)
     if "X-Amz-Algorithm" in request.arguments:
         return _from_query(request)
+    if "AWSAccessKeyId" in request.arguments and "Signature" in request.arguments and "Action" not in request.arguments:
+        raise _old_version("signed with version 2, in the query string")
     return None
 
 
+def meant_for_s3(request: Request) -> bool:
+    """Whether a request whose signature cannot be read was for S3: by its scope, or because only S3 has such paths."""
+    return "/s3/" in request.headers.get("authorization", "") or (
+        request.path != "/" and "x-amz-target" not in request.headers and "/aws4_request" not in request.headers.get("authorization", "")
+    )
+
+
+def _old_version(why: str) -> AwsError:
+    return AwsError(
+        "InvalidRequest",
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+        400,
+        why=why,
+    )
+
+
 def _from_header(request: Request, authorization: str) -> Scope:
+    s3 = meant_for_s3(request)
     algorithm, _, rest = authorization.partition(" ")
+    if algorithm == "AWS":
+        raise _old_version("signed with version 2")
+    if algorithm == ASYMMETRIC:
+        raise _old_version("signed with version 4a, which needs a Multi-Region Access Point")
     if algorithm != ALGORITHM:
+        if s3:
+            raise AwsError("InvalidArgument", "Unsupported Authorization Type", 400)
         raise AwsError("IncompleteSignature", f"Unsupported authorization algorithm '{algorithm[:40]}'.", 400)
     parts: dict[str, str] = {}
     for text in rest.split(","):
         match = _PART.match(text)
         if match is None or match[1] in parts:
-            raise AwsError(
-                "IncompleteSignature",
-                "Authorization header is malformed: each of Credential, SignedHeaders and Signature is given once.",
-                400,
-            )
+            raise _malformed("each of Credential, SignedHeaders and Signature is given once.", s3=s3)
         parts[match[1]] = match[2]
-    if len(parts) != 3:
-        missing = ", ".join(sorted({"Credential", "SignedHeaders", "Signature"} - set(parts)))
-        raise AwsError("IncompleteSignature", f"Authorization header requires '{missing}' parameter.", 400)
-    stamp = request.headers.get("x-amz-date", "")
+    if missing := sorted({"Credential", "SignedHeaders", "Signature"} - set(parts)):
+        raise _malformed(f"the authorization header requires three components: {', '.join(missing)} missing.", s3=s3)
+    stamp = request.headers.get("x-amz-date") or _stamp_of_date(request.headers.get("date", ""))
+    if not stamp:
+        if s3:
+            raise AwsError("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header", 403)
+        raise _malformed("it requires existence of either a 'X-Amz-Date' or a 'Date' header.", s3=False)
     return _scope(
         parts["Credential"],
         parts["SignedHeaders"],
@@ -86,8 +121,21 @@ def _from_header(request: Request, authorization: str) -> Scope:
         stamp,
         request.headers.get("x-amz-security-token"),
         None,
-        "IncompleteSignature",
+        "AuthorizationHeaderMalformed" if s3 else "IncompleteSignature",
     )
+
+
+def _malformed(reason: str, *, s3: bool) -> AwsError:
+    if s3:
+        return AwsError("AuthorizationHeaderMalformed", f"The authorization header is malformed; {reason}", 400)
+    return AwsError("IncompleteSignature", f"Authorization header is malformed: {reason}", 400)
+
+
+def _stamp_of_date(text: str) -> str:
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    except ValueError:
+        return ""
 
 
 def _from_query(request: Request) -> Scope:
@@ -155,8 +203,12 @@ def _scope(
     )
 
 
-def verify(request: Request, scope: Scope, secret: str, *, now: datetime) -> None:
-    """Raises AwsError unless the request was signed with `secret`, recently, over the body it carries."""
+def verify(request: Request, scope: Scope, secret: str, *, now: datetime) -> str:
+    """Raises AwsError unless the request was signed with `secret`, recently, over the body it carries.
+
+    Gives what the signature covers of the body: its SHA-256, UNSIGNED-PAYLOAD, or a streaming mode whose chunks are still to be
+    verified (s3/streams.py).
+    """
     s3 = scope.service == "s3"
     _check_time(scope, now, s3=s3)
     # A header that steers authentication or the request's meaning but is not signed could be added by anyone on the way.
@@ -172,11 +224,48 @@ def verify(request: Request, scope: Scope, secret: str, *, now: datetime) -> Non
     canonical = canonical_request(request, scope, payload)
     expected = signature(secret, scope, canonical)
     if not hmac.compare_digest(expected.encode(), scope.signature.encode()):
-        raise AwsError(
-            "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
-            403,
-        )
+        raise _does_not_match()
+    return payload
+
+
+def verify_form(policy: str, scope: Scope, secret: str) -> None:
+    """The signature of a browser's form is over its policy, as it was sent, in Base64."""
+    expected = _hmac(signing_key(secret, scope), policy).hex()
+    if not hmac.compare_digest(expected.encode(), scope.signature.encode()):
+        raise _does_not_match()
+
+
+def form_scope(fields: Mapping[str, str]) -> Scope:
+    """The scope a browser's form claims; names of fields in lower case. Raises AwsError for one that is missing or malformed."""
+    if fields["x-amz-algorithm"] != ALGORITHM:
+        raise AwsError("InvalidArgument", f'x-amz-algorithm only supports "{ALGORITHM}"', 400)
+    return _scope(
+        fields["x-amz-credential"],
+        "host",
+        fields["x-amz-signature"],
+        fields["x-amz-date"],
+        fields.get("x-amz-security-token"),
+        None,
+        "InvalidArgument",
+    )
+
+
+def chunk_signer(scope: Scope, secret: str) -> streams.ChunkSigner:
+    """What verifies the chunks of a body whose request `scope` signed."""
+    return streams.ChunkSigner(
+        key=signing_key(secret, scope),
+        timestamp=f"{scope.timestamp:%Y%m%dT%H%M%SZ}",
+        scope=f"{scope.date}/{scope.region}/{scope.service}/aws4_request",
+        seed=scope.signature,
+    )
+
+
+def _does_not_match() -> AwsError:
+    return AwsError(
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+        403,
+    )
 
 
 def _check_time(scope: Scope, now: datetime, *, s3: bool) -> None:
@@ -206,17 +295,21 @@ def _payload_hash(request: Request, scope: Scope, *, s3: bool) -> str:
     if not s3:
         return request.body.sha256
     claimed = request.headers.get("x-amz-content-sha256")
+    if claimed is None and scope.presigned:
+        claimed = request.arguments.get("X-Amz-Content-Sha256", UNSIGNED)
     if claimed is None:
-        if scope.presigned:
-            return UNSIGNED
         raise AwsError("InvalidRequest", "Missing required header for this request: x-amz-content-sha256", 400)
-    if claimed in {UNSIGNED, UNSIGNED_TRAILER}:
+    if claimed == UNSIGNED or claimed == streams.UNSIGNED_TRAILER:
         return claimed
-    if claimed.startswith("STREAMING-"):
+    if claimed in streams.MODES and not scope.presigned:
+        return claimed
+    if claimed.startswith("STREAMING-AWS4-ECDSA-"):
+        raise _old_version(f"{claimed} is a body signed with version 4a")
+    if not _SHA256.fullmatch(claimed):
         raise AwsError(
-            "NotImplemented",
-            f"A header you provided implies functionality that is not implemented: x-amz-content-sha256 {claimed}",
-            501,
+            "InvalidArgument",
+            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, or a valid sha256 value.",
+            400,
         )
     if claimed != request.body.sha256:
         raise AwsError(
@@ -274,12 +367,13 @@ def signature(secret: str, scope: Scope, canonical: str) -> str:
             hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest(),
         )
     )
-    return _hmac(_signing_key(secret, scope.date, scope.region, scope.service), text).hex()
+    return _hmac(signing_key(secret, scope), text).hex()
 
 
-def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
-    key = _hmac(b"AWS4" + secret.encode(), date)
-    for part in (region, service, "aws4_request"):
+def signing_key(secret: str, scope: Scope) -> bytes:
+    """The key of one day, region and service, derived from the secret."""
+    key = _hmac(b"AWS4" + secret.encode(), scope.date)
+    for part in (scope.region, scope.service, "aws4_request"):
         key = _hmac(key, part)
     return key
 
