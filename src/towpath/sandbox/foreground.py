@@ -77,6 +77,8 @@ def _announce(sandbox: Sandbox, *, as_json: bool) -> None:
             json.dumps(
                 {
                     "endpoint": sandbox.endpoint,
+                    "tls_endpoint": sandbox.tls_endpoint,
+                    "ca_file": sandbox.ca_file,
                     "region": sandbox.settings.region,
                     "account": sandbox.settings.account,
                     "cluster": sandbox.settings.cluster,
@@ -90,7 +92,7 @@ def _announce(sandbox: Sandbox, *, as_json: bool) -> None:
         print(f"export {name}={shlex.quote(value)}")
     sys.stdout.flush()
     sys.stderr.write(
-        f"sandbox at {sandbox.endpoint} (account {sandbox.settings.account}, {sandbox.settings.region}, EKS cluster {sandbox.settings.cluster}); Ctrl-C stops it\n"
+        f"sandbox at {sandbox.endpoint}, and over TLS at the same port (account {sandbox.settings.account}, {sandbox.settings.region}, EKS cluster {sandbox.settings.cluster}); Ctrl-C stops it\n"
     )
     if not is_loopback(sandbox.settings.listen):
         sys.stderr.write(f"warning: it listens on {sandbox.settings.listen}, open to that network\n")

@@ -150,7 +150,7 @@ class Gate:
             seen.resource = form.get("RoleArn", "")[:2048]
             self._faults.strike(seen.action)
             response, seen.who, seen.why = self._sts.unsigned(
-                form, region=endpoints.region(request.host) or "", remote=request.remote
+                form, region=endpoints.region(request.host) or "", remote=request.remote, secure=request.secure
             )
             return response
         if "Action" in form or "x-amz-target" in request.headers:
@@ -202,12 +202,14 @@ class Gate:
     ) -> Response:
         account = principal.account
         seen.resource = resources.resource(operation, account=account, region=region, state=self._state)
-        self._faults.strike(operation.action)
         user_sessions.check_reach(principal, operation.service, operation.name)
+        self._faults.strike(operation.action)
         if operation.service == "sts":
             if operation.name == "AssumeRole":
                 seen.needs.append(Needed(action=operation.action, resource=seen.resource, context={}))
-            response = self._sts.answer(operation, principal, region=region, remote=request.remote)
+            response = self._sts.answer(
+                operation, principal, region=region, remote=request.remote, secure=request.secure
+            )
             seen.why = "verified"
             return response
         need = Need(action=operation.action, resource=seen.resource, context=resources.context(operation))

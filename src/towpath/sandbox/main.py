@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from types import TracebackType
@@ -16,6 +17,7 @@ from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.backend import Backend
 from towpath.sandbox.clusters import Clusters
 from towpath.sandbox.eks import Eks
+from towpath.sandbox.errors import SandboxError
 from towpath.sandbox.faults import Faults
 from towpath.sandbox.gate import Gate
 from towpath.sandbox.iam_state import IamState
@@ -25,7 +27,9 @@ from towpath.sandbox.record import Record
 from towpath.sandbox.server import Server
 from towpath.sandbox.settings import SandboxSettings
 from towpath.sandbox.sts import Sts
+from towpath.sandbox.tls import Authority, TrustFiles
 
+ALL_ADDRESSES: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound; and how to reach them
 KEY_INTERVAL: Final = (
     1.0  # seconds between two looks for a rotated key; tests rotate, and wait no longer than they must
 )
@@ -53,6 +57,7 @@ class Sandbox:
             state=state, keys=self._keys, jwks=JwksCache(fetcher, refetch_interval=KEY_INTERVAL), authoriser=authoriser
         )
         eks = Eks(backend=backend, clusters=self.clusters)
+        hosts = {"localhost", "127.0.0.1", "::1", self.settings.listen, *self.settings.hosts}
         self.gate = Gate(
             backend=backend,
             state=state,
@@ -69,7 +74,7 @@ class Sandbox:
             authoriser=authoriser,
             record=self.record,
             faults=self.faults,
-            hosts={"localhost", "127.0.0.1", "::1", self.settings.listen, *self.settings.hosts},
+            hosts=hosts,
         )
         eks.create(
             self.settings.cluster,
@@ -77,15 +82,22 @@ class Sandbox:
             region=self.settings.region,
             partition=self.settings.partition,
         )
-        self._server = Server(self.gate.handle, host=self.settings.listen, port=self.settings.port)
+        self._authority = Authority(hosts - ALL_ADDRESSES.keys())
+        self._trust: TrustFiles | None = None
+        self._server = Server(
+            self.gate.handle, host=self.settings.listen, port=self.settings.port, tls=self._authority.context
+        )
 
     def start(self) -> Self:
         self._server.start()
+        self._trust = TrustFiles(self._authority.certificate, environ=os.environ)
         return self
 
     def stop(self) -> None:
         self.record.close()
         self._server.stop()
+        if self._trust is not None:
+            self._trust.remove()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -103,8 +115,24 @@ class Sandbox:
     def endpoint(self) -> str:
         """The URL to give an SDK as AWS_ENDPOINT_URL."""
         # An SDK cannot connect to the address that stands for all of them.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.listen, self.settings.listen)  # noqa: S104 - compared, not bound
+        host = ALL_ADDRESSES.get(self.settings.listen, self.settings.listen)
         return f"http://[{host}]:{self._server.port}" if ":" in host else f"http://{host}:{self._server.port}"
+
+    @property
+    def tls_endpoint(self) -> str:
+        """The same address over TLS, for a client that refuses http. It has to trust `ca_file`."""
+        return self.endpoint.replace("http://", "https://", 1)
+
+    @property
+    def ca_file(self) -> str:
+        """The certificate of the sandbox's own CA, PEM; gone when the sandbox stops."""
+        return str(self._started.certificate)
+
+    @property
+    def _started(self) -> TrustFiles:
+        if self._trust is None:
+            raise SandboxError("this sandbox was not started", where="towpath.sandbox", todo="use it in a `with` block")
+        return self._trust
 
     @property
     def control_url(self) -> str:
@@ -135,8 +163,12 @@ class Sandbox:
             "TOWPATH_ISSUER_MAP": " ".join([*others, own]),
         }
 
+    def trust_environment(self) -> dict[str, str]:
+        """What makes clients trust the sandbox's CA, beside what they trusted before."""
+        return {"TOWPATH_SANDBOX_TLS_ENDPOINT": self.tls_endpoint, **self._started.variables}
+
     def environment(self) -> dict[str, str]:
-        return {**self.aws_environment(), **self.towpath_environment()}
+        return {**self.aws_environment(), **self.towpath_environment(), **self.trust_environment()}
 
 
 def without_aws(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,128 +1,131 @@
-"""The gate on a socket: cheroot's threads, and a gateway that hands the request over as it came, unparsed.
+"""The gate on a socket: one listener for http and TLS, one thread for each connection.
 
-WSGI would decode the path and fold header names; a signature is over the raw ones.
+A thread of its own means that a silent, slow or shaking-hands client holds up nobody else; when there are too many
+connections the one idle longest goes. WSGI would decode the path and fold header names; a signature is over the raw
+ones, so the request is handed over as it came.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from email.utils import format_datetime
-from http import HTTPStatus
-from typing import Any, Final
+import time
+from contextlib import suppress
+from typing import Final
 
-from cheroot.server import Gateway, HTTPServer
-
+from towpath.sandbox.connection import Connection, Handler
 from towpath.sandbox.errors import SandboxError
-from towpath.sandbox.wire import Body, Request, Response
 
-THREADS: Final = 16
-LARGEST_BODY: Final = 5 * 1024**3  # bytes; S3's own limit for one PUT
-LARGEST_HEADERS: Final = 64 * 1024  # bytes
-
-Handler = Callable[[Request], Response]
+MOST_CONNECTIONS: Final = 512  # at once
+BACKLOG: Final = 256
+STOPPING: Final = 2.0  # seconds that requests under way get to end
 
 
 class Server:
     """An HTTP listener in front of one handler. `start` returns when it listens; `stop` when nothing of it runs."""
 
-    def __init__(self, handler: Handler, *, host: str, port: int) -> None:
-        self._server = HTTPServer(
-            (host, port),
-            gateway=_gateway(handler),
-            minthreads=THREADS,
-            maxthreads=THREADS,
-            server_name="towpath",
-        )
-        self._server.max_request_body_size = LARGEST_BODY
-        self._server.max_request_header_size = LARGEST_HEADERS
-        self._server.protocol = "HTTP/1.1"
-        self._server.nodelay = True
-        self._server.request_queue_size = 256
-        self._server.shutdown_timeout = 2
-        self._server.keep_alive_conn_limit = 256
-        self._thread: threading.Thread | None = None
+    def __init__(self, handler: Handler, *, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._handler = handler
         self._address = (host, port)
+        self._tls = tls
+        self._listener: socket.socket | None = None
+        self._accepting: threading.Thread | None = None
+        self._connections: dict[Connection, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._stopping = False
 
     @property
     def port(self) -> int:
-        return int(self._server.bind_addr[1])
+        return int(self._listener.getsockname()[1]) if self._listener else self._address[1]
 
     def start(self) -> None:
+        host, port = self._address
         try:
-            self._server.prepare()
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+            self._listener = socket.create_server(
+                (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::"
+            )
         except OSError as error:
-            host, port = self._address
             raise SandboxError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}",
                 where="towpath sandbox",
                 todo="choose another port with --port, or --port 0 for a free one, and an address of this machine with --listen",
             ) from None
-        self._thread = threading.Thread(target=self._server.serve, name="sandbox-server", daemon=True)
-        self._thread.start()
+        self._listener.settimeout(1)  # where shutting a listener does not wake its accept, this does
+        self._accepting = threading.Thread(
+            target=self._accept, args=(self._listener,), name="sandbox-server", daemon=True
+        )
+        self._accepting.start()
 
     def stop(self) -> None:
-        if self._thread is not None:
-            self._server.stop()
-            self._thread.join(timeout=10)
-            self._thread = None
+        if self._listener is None or self._accepting is None:
+            return
+        self._stopping = True
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(timeout=5)
+        self._listener.close()
+        self._listener = None
+        for connection in self._open():
+            connection.finish()
+        self._join(STOPPING)
+        for connection in self._open():
+            connection.shut()
+        self._join(1)
 
+    def _open(self) -> list[Connection]:
+        with self._lock:
+            return list(self._connections)
 
-def _gateway(handler: Handler) -> type[Gateway]:
-    class Raw(Gateway):
-        def respond(self) -> None:
-            request = _request(self.req)
+    def _join(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with self._lock:
+            threads = list(self._connections.values())
+        for thread in threads:
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping:
             try:
-                response = handler(request)
-                _send(self.req, response, head=request.method == "HEAD")
-            finally:
-                request.body.close()
+                raw, address = listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:  # shut, or no descriptor left for a moment
+                if not self._stopping:
+                    time.sleep(0.05)
+                continue
+            remote = str(address[0]).partition("%")[0].removeprefix("::ffff:")
+            connection = Connection(raw, remote=remote, handler=self._handler, tls=self._tls)
+            thread = threading.Thread(target=self._serve, args=(connection,), name="sandbox-connection", daemon=True)
+            with self._lock:
+                if len(self._connections) >= MOST_CONNECTIONS and not self._evict():
+                    raw.close()
+                    continue
+                self._connections[connection] = thread
+            try:
+                thread.start()
+            except RuntimeError:  # the machine gives no more threads
+                with self._lock:
+                    del self._connections[connection]
+                raw.close()
 
-    return Raw
+    def _serve(self, connection: Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                self._connections.pop(connection, None)
 
-
-def _request(raw: Any) -> Request:
-    target = (raw.uri if isinstance(raw.uri, bytes) else bytes(raw.path)).decode("latin-1")
-    path, _, query = target.partition("?")
-    if "://" in path:  # the absolute form, as a proxy is spoken to
-        path = "/" + path.partition("://")[2].partition("/")[2]
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw.inheaders.items()}
-    remote = raw.conn.remote_addr or "127.0.0.1"
-    return Request(
-        method=raw.method.decode("latin-1"),
-        path=path,
-        query=query,
-        headers=headers,
-        body=Body(_body(raw.rfile)),
-        remote=remote,
-    )
-
-
-def _body(stream: Any) -> Iterator[bytes]:
-    while chunk := stream.read(256 * 1024):
-        yield chunk
-
-
-def _send(raw: Any, response: Response, *, head: bool) -> None:
-    try:
-        reason = HTTPStatus(response.status).phrase
-    except ValueError:
-        reason = "Unknown"
-    raw.status = f"{response.status} {reason}".encode("latin-1")
-    headers = list(response.headers)
-    body = response.read()
-    bodiless = response.status in {204, 304}  # RFC 9110, section 8.6: these carry no Content-Length
-    if not bodiless and not any(name.lower() == "content-length" for name, _ in headers):
-        headers.append(("Content-Length", str(len(body))))
-    if not any(name.lower() == "date" for name, _ in headers):
-        headers.append(("Date", format_datetime(datetime.now(UTC), usegmt=True)))
-    raw.outheaders = [(name.encode("latin-1", "replace"), value.encode("utf-8")) for name, value in headers]
-    raw.sent_headers = True
-    raw.send_headers()
-    if body and not head and not bodiless:
-        raw.write(body)
+    def _evict(self) -> bool:
+        """Close the connection that has been idle longest; whether there was one."""
+        idle = [connection for connection in self._connections if connection.is_idle]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda connection: connection.last_used)
+        del self._connections[oldest]
+        oldest.shut()
+        return True
 
 
 def is_loopback(host: str) -> bool:

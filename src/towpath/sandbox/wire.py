@@ -11,43 +11,53 @@ from tempfile import TemporaryFile
 from typing import IO, Final
 from urllib.parse import parse_qsl, unquote
 
-MEMORY_LIMIT: Final = 16 * 1024 * 1024  # bytes of one body kept in memory; the rest goes to an unnamed temporary file
+MEMORY_LIMIT: Final = 4 * 1024 * 1024  # bytes of one body kept in memory; the rest goes to an unnamed temporary file
 
 
 class Body:
-    """A request's body, read once off the socket, hashed on the way, readable again from the start."""
+    """A request's body, read once off the socket, readable again from the start; hashed when somebody asks."""
 
     def __init__(self, source: Iterable[bytes] = ()) -> None:
-        self._file: IO[bytes] = io.BytesIO()
-        digest = hashlib.sha256()
         self.length = 0
+        self._memory = b""
+        self._file: IO[bytes] | None = None
+        parts: list[bytes] = []
         try:
-            for chunk in source:
-                digest.update(chunk)
-                self._file.write(chunk)
-                self.length += len(chunk)
-                if self.length > MEMORY_LIMIT and isinstance(self._file, io.BytesIO):
-                    self._file = _on_disk(self._file)
+            for part in source:
+                self.length += len(part)
+                if self._file is not None:
+                    self._file.write(part)
+                    continue
+                parts.append(part)
+                if self.length > MEMORY_LIMIT:
+                    self._file = TemporaryFile()  # noqa: SIM115 - close() closes it
+                    self._file.writelines(parts)
+                    parts = []
         except BaseException:
-            self._file.close()
+            self.close()
             raise
-        self.sha256: str = digest.hexdigest()
+        self._memory = parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @cached_property
+    def sha256(self) -> str:
+        """In hexadecimal."""
+        if self._file is None:
+            return hashlib.sha256(self._memory).hexdigest()
+        return hashlib.file_digest(self.stream(), "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
 
     def stream(self) -> IO[bytes]:
+        """From the start; the body's own file where it is on disk, so one reader at a time."""
+        if self._file is None:
+            return io.BytesIO(self._memory)
         self._file.seek(0)
         return self._file
 
     def read(self) -> bytes:
-        return self.stream().read()
+        return self._memory if self._file is None else self.stream().read()
 
     def close(self) -> None:
-        self._file.close()
-
-
-def _on_disk(memory: io.BytesIO) -> IO[bytes]:
-    file = TemporaryFile()  # noqa: SIM115 - Body.close closes it
-    file.write(memory.getvalue())
-    return file
+        if self._file is not None:
+            self._file.close()
 
 
 @dataclass(frozen=True, kw_only=True)

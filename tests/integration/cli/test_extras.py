@@ -25,7 +25,7 @@ main()
     [
         ("duckdb", ["demo"], "demo"),
         ("moto", ["sandbox"], "sandbox"),
-        ("cheroot", ["sandbox", "run", "--", "true"], "sandbox"),
+        ("cryptography", ["sandbox", "run", "--", "true"], "sandbox"),
     ],
 )
 def test_missing_extra(module: str, arguments: list[str], extra: str) -> None:
