@@ -118,12 +118,11 @@ def _refusal(what: str) -> UsageError:
 
 
 def _check_s3_action(action: str) -> None:
-    known = s3_actions.OBJECT | s3_actions.BUCKET | s3_actions.ACCOUNT
-    if action.lower() in {name.lower() for name in known}:
+    if action.lower() in {name.lower() for name in s3_actions.ALL}:
         return
     if action in s3_actions.OPERATIONS:
         raise _refusal(f"{action} is an operation; the action that permits it is {s3_actions.OPERATIONS[action]}")
-    near = difflib.get_close_matches(action, known, n=1)
+    near = difflib.get_close_matches(action, s3_actions.ALL, n=1)
     raise _refusal(f"s3 has no action {action}" + (f"; did you mean {near[0]}?" if near else ""))
 
 
