@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -68,7 +70,10 @@ def meaning(request: Request) -> tuple[object, ...]:
         if name
     )
     folded = {name: " ".join(value.split()) for name, value in request.headers.items()}
-    return request.method, request.path, pairs, folded, request.body.sha256
+    path = request.path or "/"
+    if "/s3/" not in request.headers.get("authorization", "/s3/"):  # every other service signs its path normalised
+        path = posixpath.normpath(re.sub("/+", "/", path)) + ("/" if path.endswith("/") and path.strip("/") else "")
+    return request.method, path, pairs, folded, request.body.sha256
 
 
 def signing_key(secret: str, scope: str) -> bytes:
@@ -102,3 +107,25 @@ def _canonical(request: Request, service: str, query: str, headers: Mapping[str,
 def _signature(secret: str, stamp: str, scope: str, canonical: str) -> str:
     text = "\n".join([ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     return hmac.new(signing_key(secret, scope), text.encode(), hashlib.sha256).hexdigest()
+
+
+def chunks(request: Request, key: Key, *sizes: int) -> bytes:
+    """The aws-chunked body of a request signed with STREAMING-AWS4-HMAC-SHA256-PAYLOAD, whose own body is the content.
+
+    Source: "Signature calculations for the Authorization header: transferring payload in multiple chunks", S3 API reference.
+    """
+    content = request.body.read()
+    credential, _, previous = request.headers["authorization"].partition("Signature=")
+    scope = credential.partition("Credential=")[2].partition("/")[2].partition(",")[0]
+    secret = signing_key(key.secret, scope)
+    empty = hashlib.sha256().hexdigest()
+    out = b""
+    at = 0
+    for size in (*sizes, 0):
+        piece = content[at : at + size]
+        at += size
+        digest = hashlib.sha256(piece).hexdigest()
+        text = "\n".join(["AWS4-HMAC-SHA256-PAYLOAD", request.headers["x-amz-date"], scope, previous, empty, digest])
+        previous = hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
+        out += f"{len(piece):x};chunk-signature={previous}\r\n".encode() + piece + b"\r\n"
+    return out

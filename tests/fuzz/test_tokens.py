@@ -61,16 +61,21 @@ def test_a_token_changed_in_any_place(door: Door, examples: int) -> None:
     def check(token: str) -> None:
         if token == door.token:
             return
-        assert not gives_credentials(exchange(door, token))
+        let_in = gives_credentials(exchange(door, token))
+        assert not let_in
 
     fuzzing(examples)(given(spoiled(door.token))(check))()
 
 
 def test_a_token_with_each_of_its_characters_changed(door: Door) -> None:
     """The last character of a part holds bits that no byte needs; they count too."""
-    for at, char in enumerate(door.token):
-        for other in {"A", "B", chr(ord(char) ^ 1), chr(ord(char) ^ 2)} - {char}:
-            assert not gives_credentials(exchange(door, door.token[:at] + other + door.token[at + 1 :])), (at, other)
+    let_in = [
+        (at, other)
+        for at, char in enumerate(door.token)
+        for other in sorted({"A", "B", chr(ord(char) ^ 1), chr(ord(char) ^ 2)} - {char})
+        if gives_credentials(exchange(door, door.token[:at] + other + door.token[at + 1 :]))
+    ]
+    assert let_in == []
 
 
 @EVERYDAY
