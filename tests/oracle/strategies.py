@@ -82,7 +82,7 @@ def _another(draw: Draw, asked: Asked, *, trust: bool) -> Asked:
         return replace(asked, action=one(draw, catalogue.ACTIONS.get(service, (asked.action, service + ":Other"))))
     if change == 4 and not trust:
         return replace(asked, resource=_near(draw, asked.resource))
-    who = one(draw, (*catalogue.FEDERATED, *catalogue.USERS) if trust else _alike(asked.principal))
+    who = one(draw, _alike(asked.principal, trust=trust))
     return replace(asked, principal=who.principal, role_arn=who.role_arn)
 
 
@@ -91,8 +91,9 @@ def lonely(principal: str | None) -> bool:
     return principal is None or not principal.startswith("arn:") or "-provider/" in principal
 
 
-def _alike(principal: str | None) -> tuple[catalogue.Who, ...]:
-    return tuple(who for who in catalogue.USERS if lonely(who.principal) == lonely(principal))
+def _alike(principal: str | None, *, trust: bool) -> tuple[catalogue.Who, ...]:
+    whos = (*catalogue.FEDERATED, *catalogue.USERS) if trust else catalogue.USERS
+    return tuple(who for who in whos if lonely(who.principal) == lonely(principal))
 
 
 def _near(draw: Draw, resource: str) -> str:
@@ -114,15 +115,15 @@ def _near(draw: Draw, resource: str) -> str:
 # --- elements ----------------------------------------------------------------------------------------------------------
 
 
-def _action(draw: Draw, asked: Asked, *, trust: bool) -> str:
+def _action(draw: Draw, asked: Asked, kind: str, likely: int) -> str:
     service, _, name = asked.action.partition(":")
-    if not chance(draw, 90):
-        return one(draw, catalogue.EXCHANGES if trust else catalogue.TARGETS)[0]
+    if not chance(draw, likely):
+        return one(draw, catalogue.EXCHANGES if kind == "trust" else catalogue.TARGETS)[0]
     style = draw(st.integers(0, 7))
     cut = draw(st.integers(0, len(name))) if 3 <= style <= 6 else 0
     return {
         0: asked.action,
-        1: "*",
+        1: f"{service}:*" if kind == "rcp" else "*",
         2: f"{service}:*",
         3: f"{service}:{name[:cut]}*",
         4: f"{service}:*{name[cut:]}",
@@ -143,10 +144,10 @@ def _variables(draw: Draw, text: str, asked: Asked) -> str:
     return text + one(draw, ("${aws:username}", "${aws:TagKeys}", "${*}", "${", "${aws:PrincipalTag/Team}*"))
 
 
-def _resource(draw: Draw, asked: Asked) -> str:
+def _resource(draw: Draw, asked: Asked, likely: int) -> str:
     text = asked.resource
-    if text == "*" or not chance(draw, 92):
-        return "*" if chance(draw, 60) else one(draw, catalogue.TARGETS)[1]
+    if text == "*" or not chance(draw, likely):
+        return "*" if chance(draw, likely) else one(draw, catalogue.TARGETS)[1]
     parts = text.split(":", 5)
     name = parts[5]
     style = draw(st.integers(0, 11))
@@ -260,23 +261,24 @@ def _wanted(draw: Draw, kind: str, name: str, got: str | list[str] | None, *, fi
 
 def statement(draw: Draw, asked: Asked, kind: str, *, effect: str) -> dict[str, Any]:
     trust = kind == "trust"
+    likely = 92 if effect == "Allow" else 50  # each element's chance to speak of the request
     out: dict[str, Any] = {"Effect": effect}
     if kind in {"resource", "trust", "endpoint"}:
-        # NotPrincipal goes with Deny only; IAM refuses it elsewhere in a trust policy.
-        element = "NotPrincipal" if effect == "Deny" and chance(draw, 25) and kind == "resource" else "Principal"
+        # NotPrincipal goes with Deny only, and not in a trust policy.
+        element = "NotPrincipal" if effect == "Deny" and chance(draw, 25) and kind != "trust" else "Principal"
         out[element] = "*" if kind == "endpoint" and chance(draw, 80) else _principals(draw, asked)
     elif kind == "rcp":
         out["Principal"] = "*"
-    negated = chance(draw, 12) and not trust
+    negated = chance(draw, 12) and kind not in {"trust", "rcp"}
     out["NotAction" if negated else "Action"] = (
-        one(draw, ("iam:*", "iam:Get*", "sqs:*", "s3:*")) if negated else _several(draw, lambda: _action(draw, asked, trust=trust))
+        one(draw, ("iam:*", "iam:Get*", "sqs:*", "s3:*")) if negated else _several(draw, lambda: _action(draw, asked, kind, likely))
     )
     if not trust:
         negated = chance(draw, 12)
         out["NotResource" if negated else "Resource"] = (
             one(draw, ("arn:aws:s3:::other/*", "arn:aws:s3:::lake/ann/*", "arn:aws:iam::*:*", "arn:aws:s3:::*"))
             if negated
-            else _several(draw, lambda: _resource(draw, asked))
+            else _several(draw, lambda: _resource(draw, asked, likely))
         )
     wanted = draw(st.integers(0, 9))
     for _ in range(0 if wanted <= 3 else 1 if wanted <= 7 else wanted - 6):
@@ -290,16 +292,19 @@ EVERYTHING: dict[str, Any] = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 def document(draw: Draw, asked: Asked, kind: str) -> Document:
     statements: list[dict[str, Any]] = []
-    if kind in {"scp", "rcp", "boundary", "session", "endpoint"} and chance(draw, 55):
-        statements.append({**EVERYTHING, **({"Principal": "*"} if kind in {"rcp", "endpoint"} else {})})
-    if not statements or chance(draw, 40):
+    if kind in {"scp", "boundary", "session", "endpoint"} and chance(draw, 55):
+        statements.append({**EVERYTHING, **({"Principal": "*"} if kind == "endpoint" else {})})
+    if kind != "rcp" and (not statements or chance(draw, 40)):
         statements += [statement(draw, asked, kind, effect="Allow") for _ in range(1 if chance(draw, 65) else draw(st.integers(1, 3)))]
-    if chance(draw, 22):
+    if kind == "rcp" or chance(draw, 12):
         statements.append(statement(draw, asked, kind, effect="Deny"))
-    version = draw(PERCENT)
+    version = draw(PERCENT) if kind not in {"scp", "rcp"} else 0
     out: dict[str, Any] = {} if version >= 97 else {"Version": "2008-10-17" if version >= 88 else "2012-10-17"}
     out["Statement"] = statements[0] if len(statements) == 1 and chance(draw, 30) else statements
     return out
+
+
+FULL_RCP: Document = {"Version": "2012-10-17", "Statement": {**EVERYTHING, "Principal": "*"}}
 
 
 @st.composite
@@ -314,11 +319,18 @@ def worlds(draw: Draw) -> World:
         return tuple(document(draw, asked, kind) for _ in range(1 if chance(draw, 70) else draw(st.integers(0, most))))
 
     def levels(kind: str) -> tuple[tuple[Document, ...], ...]:
-        return tuple(documents(kind, 2) for _ in range(draw(st.integers(1, 3)))) if chance(draw, 12) else ()
+        if not chance(draw, 12):
+            return ()
+        # AWS attaches RCPFullAWSAccess everywhere and nobody can take it away; the other RCPs deny.
+        always = (FULL_RCP,) if kind == "rcp" else ()
+        return tuple((*always, *documents(kind, 2)) for _ in range(draw(st.integers(1, 3))))
 
     alone = lonely(asked.principal)
     if trust:
-        return World(trust=True, resource=document(draw, asked, "trust"), scps=levels("scp"), rcps=levels("rcp"), requests=requests)
+        scps = () if alone else levels("scp")
+        identity = () if alone or chance(draw, 50) else documents("identity", 2)
+        resource = document(draw, asked, "trust")
+        return World(trust=True, resource=resource, identity=identity, scps=scps, rcps=levels("rcp"), requests=requests)
     wants_resource = chance(draw, 90 if alone or asked.account == catalogue.AWAY else 30)
     return World(
         identity=() if alone else documents("identity", 3),

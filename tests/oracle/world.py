@@ -11,7 +11,6 @@ from towpath.iam.decide import Caller, Decision, NamedPolicy, PolicySet, Request
 from towpath.iam.policy import PolicyKind, parse_policy
 
 Document = Mapping[str, Any]
-RESOURCE_LEVEL = ("resource", "endpoint")  # kinds of policy with a Principal element
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +85,24 @@ class World:
 def decisions(world: World) -> list[Decision]:
     """What towpath decides on each request."""
 
-    def named(document: Document, kind: PolicyKind = PolicyKind.IDENTITY) -> NamedPolicy:
+    def named(document: Document, kind: PolicyKind) -> NamedPolicy:
         return NamedPolicy(name="policy", document=parse_policy(document, kind=kind))
+
+    def one(document: Document | None, kind: PolicyKind) -> NamedPolicy | None:
+        return None if document is None else named(document, kind)
 
     def levels(found: tuple[tuple[Document, ...], ...], kind: PolicyKind) -> tuple[tuple[NamedPolicy, ...], ...]:
         return tuple(tuple(named(document, kind) for document in level) for level in found)
 
-    resource = PolicyKind.TRUST if world.trust else PolicyKind.RESOURCE
+    session = None if world.session is None else tuple(named(each, PolicyKind.SESSION) for each in world.session)
     policies = PolicySet(
-        identity=tuple(named(document) for document in world.identity),
-        resource=named(world.resource, resource) if world.resource is not None else None,
-        boundary=named(world.boundary) if world.boundary is not None else None,
-        session=tuple(named(document) for document in world.session) if world.session is not None else None,
-        scps=levels(world.scps, PolicyKind.IDENTITY),
-        rcps=levels(world.rcps, PolicyKind.RESOURCE),
-        endpoint=named(world.endpoint, PolicyKind.RESOURCE) if world.endpoint is not None else None,
+        identity=tuple(named(each, PolicyKind.IDENTITY) for each in world.identity),
+        resource=one(world.resource, PolicyKind.TRUST if world.trust else PolicyKind.RESOURCE),
+        boundary=one(world.boundary, PolicyKind.BOUNDARY),
+        session=session,
+        scps=levels(world.scps, PolicyKind.SCP),
+        rcps=levels(world.rcps, PolicyKind.RCP),
+        endpoint=one(world.endpoint, PolicyKind.ENDPOINT),
     )
     return [
         decide(
