@@ -1,29 +1,21 @@
-"""Condition operators, compiled once and evaluated against a request context.
+"""Conditions, compiled once and evaluated against a request context.
 
-Source: "IAM JSON policy elements: Condition operators" and "Conditions with multiple context keys or values", IAM User Guide.
-Several values of one condition are alternatives; with a negated operator none of them may match. A key that is not in the request
-fails a condition, except: negated operators, `…IfExists`, ForAllValues, and Null itself.
+Sources, IAM User Guide: "Conditions with multiple context keys or values" (several values of one condition are alternatives; with a
+negated operator none of them may match), "IAM JSON policy elements: Condition operators" (a key that is not in the request fails a
+condition, except with a negated operator, `…IfExists`, and Null), "Set operators for multivalued context keys" (ForAllValues is true
+without values, ForAnyValue is not, with IfExists neither: two people who tried it say so, AWS's pages do not) and "Single-valued vs. multivalued context keys" (a key with several values needs a set operator:
+without one nothing is compared and the condition fails, a negated one too. That last part no page says; another simulator has it so).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 
 from towpath.iam import grammar
 from towpath.iam.context import Context
-from towpath.iam.matching import compile_pattern, expand_text
+from towpath.iam.operators import ConditionError, Test, compile_test
 
-Test = Callable[[str, Context], bool]  # one context value -> does it match this policy value
-
-
-class ConditionError(ValueError):
-    """A condition whose operator, key or value IAM would refuse."""
+__all__ = ["CompiledCondition", "ConditionError", "ConditionResult", "compile_condition"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,37 +38,35 @@ class CompiledCondition:
     negated: bool
     quantifier: str | None
     if_exists: bool
-    tests: tuple[Test, ...]
+    null: frozenset[bool] | None  # what Null accepts: that the key is absent, that it is there
+    test: Test
 
     def holds(self, context: Context) -> bool:
         found = context.get(self.folded)
-        if self.base == "Null":
-            return (not found) == (self.values[0].lower() == "true")
+        if self.null is not None:
+            return (not found) in self.null
         if not found:
-            if self.quantifier == "ForAnyValue":
-                return False
-            return self.if_exists or self.negated or self.quantifier == "ForAllValues"
+            if self.quantifier is None:
+                return self.negated or self.if_exists
+            return self.quantifier == "ForAllValues"
+        if self.quantifier is None:
+            return len(found) == 1 and self._one(found[0], context)
         if self.quantifier == "ForAllValues":
             return all(self._one(value, context) for value in found)
-        if self.quantifier == "ForAnyValue":
-            return any(self._one(value, context) for value in found)
-        # A plain operator on a key with several values: any of them may match; negated, none may.
-        return (
-            all(self._one(value, context) for value in found)
-            if self.negated
-            else any(self._one(value, context) for value in found)
-        )
+        return any(self._one(value, context) for value in found)
 
     def _one(self, value: str, context: Context) -> bool:
-        matched = any(test(value, context) for test in self.tests)
-        return not matched if self.negated else matched
+        return self.test(value, context) is not self.negated
 
     def evaluate(self, context: Context) -> ConditionResult:
         matched = self.holds(context)
         found = context.get(self.folded)
         got = " and ".join(f'"{value}"' for value in found) if found else "no such key in the request"
         wants = " or ".join(f'"{value}"' for value in self.values)
-        return ConditionResult(matched=matched, why=f"{self.operator} {self.key}: got {got}, policy wants {wants}")
+        why = f"{self.operator} {self.key}: got {got}, policy wants {wants}"
+        if not matched and len(found) > 1 and self.quantifier is None and self.null is None:
+            why += " (a key with several values needs ForAllValues or ForAnyValue)"
+        return ConditionResult(matched=matched, why=why)
 
 
 def compile_condition(operator: str, key: str, values: tuple[str, ...], *, variables: bool = True) -> CompiledCondition:
@@ -85,10 +75,16 @@ def compile_condition(operator: str, key: str, values: tuple[str, ...], *, varia
     if parts is None:
         raise ConditionError(f"{operator!r} is no condition operator")
     quantifier, name, if_exists = parts
-    if not values and name == "Null":
-        raise ConditionError("Null needs a value, true or false")
     negated = "Not" in name
     base = name.replace("Not", "", 1) if negated else name
+    null: frozenset[bool] | None = None
+    if base == "Null":
+        if not values:
+            raise ConditionError("Null needs a value, true or false")
+        wrong = [value for value in values if value.lower() not in {"true", "false"}]
+        if wrong:
+            raise ConditionError(f"Null takes true or false, not {wrong[0]!r}")
+        null = frozenset(value.lower() == "true" for value in values)
     return CompiledCondition(
         operator=operator,
         key=key,
@@ -98,150 +94,6 @@ def compile_condition(operator: str, key: str, values: tuple[str, ...], *, varia
         negated=negated,
         quantifier=quantifier,
         if_exists=if_exists,
-        tests=tuple(_test(base, value, variables=variables) for value in values),
+        null=null,
+        test=compile_test("Bool" if base == "Null" else base, values, variables=variables),
     )
-
-
-def _test(base: str, value: str, *, variables: bool) -> Test:
-    dynamic = variables and "${" in value
-    if base in {"StringLike", "StringEquals", "StringEqualsIgnoreCase"}:
-        return _string(base, value, dynamic=dynamic)
-    if base in {"ArnEquals", "ArnLike"}:
-        return _arn(value, dynamic=dynamic, variables=variables)
-    if dynamic:
-        # Variables are for strings and ARNs only; elsewhere the text would have to be the value itself.
-        raise ConditionError(f"{base} takes no policy variable: {value!r}")
-    if base.startswith("Numeric"):
-        return _numeric(base, value)
-    if base.startswith("Date"):
-        return _date(base, value)
-    if base in {"Bool", "Null"}:
-        if value.lower() not in {"true", "false"}:
-            raise ConditionError(f"{base} takes true or false, not {value!r}")
-        wanted = value.lower()
-        return lambda got, _: got.lower() == wanted
-    if base == "IpAddress":
-        return _ip(value)
-    return _binary(value)
-
-
-def _string(base: str, value: str, *, dynamic: bool) -> Test:
-    if base == "StringLike":
-        pattern = compile_pattern(value, variables=dynamic, fold=False)
-        return pattern.match
-    fold = base == "StringEqualsIgnoreCase"
-    wanted = value.lower() if fold else value
-    if not dynamic:
-        return (lambda got, _: got.lower() == wanted) if fold else (lambda got, _: got == wanted)
-
-    def test(got: str, context: Context) -> bool:
-        expanded = expand_text(value, context)
-        if expanded is None:
-            return False
-        return got.lower() == expanded.lower() if fold else got == expanded
-
-    return test
-
-
-def _arn(value: str, *, dynamic: bool, variables: bool) -> Test:
-    """Each of the six parts is matched for itself: a * does not reach over a colon, except within the resource."""
-    segments = value.split(":", 5)
-    if len(segments) != 6 and not dynamic and value != "*":
-        raise ConditionError(f"{value!r} is not an ARN")
-    patterns = [compile_pattern(segment, variables=variables, fold=False) for segment in segments]
-
-    def test(got: str, context: Context) -> bool:
-        if value == "*":
-            return got.startswith("arn:")
-        parts = got.split(":", 5)
-        return (
-            len(parts) == 6
-            and len(patterns) == 6
-            and all(p.match(part, context) for p, part in zip(patterns, parts, strict=True))
-        )
-
-    return test
-
-
-def _numeric(base: str, value: str) -> Test:
-    wanted = _decimal(value)
-    if wanted is None:
-        raise ConditionError(f"{value!r} is not a number")
-    compare = _comparison(base.removeprefix("Numeric"))
-
-    def test(got: str, _: Context) -> bool:
-        number = _decimal(got)
-        return number is not None and compare(number, wanted)
-
-    return test
-
-
-def _decimal(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text.strip())
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
-def _date(base: str, value: str) -> Test:
-    wanted = _instant(value)
-    if wanted is None:
-        raise ConditionError(f"{value!r} is neither an ISO 8601 date nor seconds since 1970")
-    compare = _comparison(base.removeprefix("Date"))
-
-    def test(got: str, _: Context) -> bool:
-        instant = _instant(got)
-        return instant is not None and compare(instant, wanted)
-
-    return test
-
-
-def _instant(text: str) -> Decimal | None:
-    if (number := _decimal(text)) is not None and "-" not in text.strip()[1:]:
-        return number
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-    return Decimal(str((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()))
-
-
-def _comparison(name: str) -> Callable[[Decimal, Decimal], bool]:
-    table: dict[str, Callable[[Decimal, Decimal], bool]] = {
-        "Equals": lambda a, b: a == b,
-        "LessThan": lambda a, b: a < b,
-        "LessThanEquals": lambda a, b: a <= b,
-        "GreaterThan": lambda a, b: a > b,
-        "GreaterThanEquals": lambda a, b: a >= b,
-    }
-    return table[name]
-
-
-def _ip(value: str) -> Test:
-    try:
-        network = ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        raise ConditionError(f"{value!r} is not an IP address or a CIDR block") from None
-
-    def test(got: str, _: Context) -> bool:
-        try:
-            return ipaddress.ip_address(got) in network
-        except ValueError:
-            return False
-
-    return test
-
-
-def _binary(value: str) -> Test:
-    wanted = _bytes(value)
-    if wanted is None:
-        raise ConditionError(f"{value!r} is not base64")
-    return lambda got, _: _bytes(got) == wanted
-
-
-def _bytes(text: str) -> bytes | None:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return None

@@ -1,6 +1,10 @@
-"""The request context: condition keys and their values, typed once.
+"""The request context: condition keys and their values.
 
-Source: "Global condition context keys" and "Keys in a request context", IAM User Guide: key names ignore case, values keep it.
+Source: "IAM JSON policy elements: Condition" and "Controlling access to AWS resources using tags", IAM User Guide: the names of
+condition keys ignore case, the tag key in aws:ResourceTag/Key, aws:RequestTag/Key and aws:PrincipalTag/Key included; values keep it.
+
+A context is made for every request and most of its keys are never asked for, so names are folded and values turned into text only
+when a condition or a policy variable reads one.
 """
 
 from __future__ import annotations
@@ -16,27 +20,30 @@ Value = Scalar | Iterable[Scalar]
 class Context:
     """Condition key -> its values, each as text. A key that is absent and a key without values are the same."""
 
-    __slots__ = ("_names", "_values")
+    __slots__ = ("_folded", "_keys", "_texts")
 
     def __init__(self, keys: Mapping[str, Value] | None = None) -> None:
-        self._values: dict[str, tuple[str, ...]] = {}
-        self._names: dict[str, str] = {}
-        for name, value in (keys or {}).items():
-            folded = name.lower()
-            values = _texts(value)
-            if values:
-                self._values[folded] = values
-                self._names[folded] = name
+        self._keys: dict[str, Value] = dict(keys) if keys else {}
+        self._folded: dict[str, Value] | None = None
+        self._texts: dict[str, tuple[str, ...]] = {}
 
     def get(self, folded: str) -> tuple[str, ...]:
         """Values of a key given in lower case; () when it is not in the request."""
-        return self._values.get(folded, ())
+        found = self._texts.get(folded)
+        if found is None:
+            if self._folded is None:
+                self._folded = {name.lower(): value for name, value in self._keys.items()}
+            value = self._folded.get(folded)
+            found = () if value is None else (value,) if isinstance(value, str) else _texts(value)
+            if found:  # keys that are absent are not kept: whoever asks for many would fill the memory with them
+                self._texts[folded] = found
+        return found
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
+        return isinstance(name, str) and bool(self.get(name.lower()))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names.values())
+        return (name for name in self._keys if name in self)
 
 
 EMPTY: Final = Context()

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from towpath.iam import evaluate
-from towpath.iam.policy import Statement
+from towpath.iam.principals import Named
 from towpath.iam.request import Request
+from towpath.iam.statement import PolicyKind, Statement
 
 if TYPE_CHECKING:
-    from towpath.iam.decide import Decision
+    from towpath.iam.decide import Decision, NamedPolicy
+
+_WORDS: Final = {
+    PolicyKind.BOUNDARY: "the permissions boundary",
+    PolicyKind.SESSION: "the session policy",
+    PolicyKind.RESOURCE: "the resource policy",
+    PolicyKind.SCP: "a service control policy's level",
+    PolicyKind.RCP: "a resource control policy's level",
+    PolicyKind.ENDPOINT: "the endpoint policy",
+}
 
 
-def elements(statement: Statement, request: Request) -> list[tuple[str, bool, str]]:
+def elements(statement: Statement, request: Request, *, bounded: bool = False) -> list[tuple[str, bool, str]]:
     """(element, matched, why) in the order in which a person reads a statement."""
     out: list[tuple[str, bool, str]] = []
     if statement.principals is not None or statement.not_principals is not None:
@@ -21,14 +31,15 @@ def elements(statement: Statement, request: Request) -> list[tuple[str, bool, st
             f"{kind} {value}" if kind != "*" else "*"
             for kind, value in statement.principals or statement.not_principals or ()
         )
-        ok = evaluate.matches_principal(statement, request.caller)
-        out.append(
-            (
-                name,
-                ok,
-                f"the caller is {_caller(request)}, policy {'names' if name == 'Principal' else 'excludes'} {values}",
+        named = evaluate.how_named(statement, request.caller, bounded=bounded)
+        text = f"the caller is {_caller(request)}, policy {'names' if name == 'Principal' else 'excludes'} {values}"
+        if name == "NotPrincipal" and named is not Named.NOT and statement.named.how(request.caller, deny=True):
+            text += (
+                " (a caller with a permissions boundary is denied whatever NotPrincipal says)"
+                if bounded
+                else " (account, role and session, or account and user, all have to be listed)"
             )
-        )
+        out.append((name, named is not Named.NOT, text))
     name = "Action" if statement.actions is not None else "NotAction"
     out.append(
         (
@@ -42,7 +53,7 @@ def elements(statement: Statement, request: Request) -> list[tuple[str, bool, st
         out.append(
             (
                 name,
-                evaluate.matches_resource(statement, request),
+                statement.speaks_of_resource(request.resource, request.context),
                 f"the resource is {request.resource}, policy {'has' if name == 'Resource' else 'excludes'} {_list(statement.resources or statement.not_resources)}",
             )
         )
@@ -52,8 +63,8 @@ def elements(statement: Statement, request: Request) -> list[tuple[str, bool, st
     return out
 
 
-def why(statement: Statement, request: Request) -> str:
-    failed = [text for _, ok, text in elements(statement, request) if not ok]
+def why(statement: Statement, request: Request, *, bounded: bool = False) -> str:
+    failed = [text for _, ok, text in elements(statement, request, bounded=bounded) if not ok]
     return "; ".join(failed) if failed else "every element matched"
 
 
@@ -65,45 +76,57 @@ def reason(decision: Decision) -> str:
         verb = "denies" if statement.effect == "Deny" else "allows"
         prefix = "denied explicitly: " if statement.effect == "Deny" else ""
         return f"{prefix}{_subject(statement, policy.name)} {verb} {target}"
+    if decision.allowed:
+        return f"the account's root may do {target}"
     nearest = _nearest(decision)
-    if decision.decided_by == "trust":
+    kind = decision.decided_by
+    if kind is PolicyKind.TRUST:
         if decision.policies.resource is None or nearest is None:
-            return f"no statement of the trust policy allows {request.action}"
-        return f"no statement of the trust policy allows {request.action} to {_caller(request)}; the nearest, {nearest[0]}: {nearest[1]}"
-    group = {
-        "boundary": "the permissions boundary",
-        "session": "the session policy",
-        "resource": "the resource policy",
-    }.get(decision.decided_by)
-    start = f"{group} does not allow {target}" if group else f"no statement allows {target}"
+            return f"denied: no statement of the trust policy allows {request.action}"
+        return f"denied: no statement of the trust policy allows {request.action} to {_caller(request)}; the nearest, {nearest[0]}: {nearest[1]}"
+    group = _WORDS.get(kind)
+    start = f"denied: {group} does not allow {target}" if group else f"denied: no statement allows {target}"
     return f"{start}; the nearest, {nearest[0]}, {nearest[1]}" if nearest else start
 
 
 def _nearest(decision: Decision) -> tuple[str, str] | None:
     """The Allow statement with the fewest misses, and what it says instead."""
-    request = decision.request
-    policies = {
-        "trust": [decision.policies.resource],
-        "resource": [decision.policies.resource],
-        "boundary": [decision.policies.boundary],
-        "session": list(decision.policies.session or ()),
-    }.get(decision.decided_by, list(decision.policies.identity))
+    request, policies = decision.request, decision.policies
+    candidates = policies.of(decision.decided_by)
+    if decision.decided_by is PolicyKind.IDENTITY and policies.resource is not None:
+        # In one account the resource's policy could have allowed it as well.
+        candidates += (policies.resource,)
+    elif decision.decided_by in {PolicyKind.SCP, PolicyKind.RCP}:
+        candidates = _silent_level(decision)
     best: tuple[tuple[int, int], str, str] | None = None
-    for policy in policies:
-        for statement in policy.document.statements if policy is not None else ():
+    for policy in candidates:
+        for statement in policy.document.statements:
             if statement.effect != "Allow":
                 continue
             found = elements(statement, request)
+            if all(ok for _, ok, _ in found):
+                continue  # it allows; what is missing is another policy's word
             missed = [(name, text) for name, ok, text in found if not ok]
             # Of two with as many misses the one that fails late is nearer: an action of the wrong service is no near miss.
             rank = (len(missed), -max((index for index, (_, ok, _) in enumerate(found) if not ok), default=0))
             if best is None or rank < best[0]:
-                best = (rank, _subject(statement, policy.name if policy else ""), _instead(statement, missed, decision))
+                best = (rank, _subject(statement, policy.name), _instead(statement, missed, decision))
     return (best[1], best[2]) if best else None
 
 
+def _silent_level(decision: Decision) -> tuple[NamedPolicy, ...]:
+    """The first level of SCPs or RCPs that does not allow the request."""
+    policies = decision.policies
+    levels = policies.scps if decision.decided_by is PolicyKind.SCP else policies.rcps
+    for level in levels:
+        statements = (s for policy in level for s in policy.document.statements if s.effect == "Allow")
+        if not any(evaluate.matches(statement, decision.request) for statement in statements):
+            return level
+    return ()
+
+
 def _instead(statement: Statement, missed: list[tuple[str, str]], decision: Decision) -> str:
-    if decision.decided_by == "trust" or len(missed) != 1:
+    if decision.decided_by is PolicyKind.TRUST or len(missed) != 1:
         return "; ".join(text for _, text in missed)
     name = missed[0][0]
     if name == "Action":

@@ -25,7 +25,9 @@ SET_OPERATORS: Final = ("ForAllValues", "ForAnyValue")
 
 ACTION: Final = re.compile(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?-]+")
 IDENTITY_SID: Final = re.compile(r"[A-Za-z0-9]*")
-RESOURCE: Final = re.compile(r"\*|arn:[A-Za-z0-9*?-]*:[A-Za-z0-9*?-]*:[^:]*:[^:]*:.+", re.DOTALL)
+RESOURCE: Final = re.compile(r"\*|arn:[A-Za-z0-9*?-]*:[A-Za-z0-9*?-]*:[^:]*:[^:]*:.*", re.DOTALL)
+# Fewer than six fields: IAM completes them with *, in a policy of an identity ("Amazon Resource Names (ARNs)", IAM User Guide).
+SHORT_RESOURCE: Final = re.compile(r"arn:[A-Za-z0-9*?-]*(:[^:]*){1,3}")
 
 
 def split_operator(text: str) -> tuple[str | None, str, bool] | None:

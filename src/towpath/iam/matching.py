@@ -1,21 +1,25 @@
 """Wildcards and policy variables, compiled once.
 
-Source: "IAM JSON policy elements: Resource" (wildcards * and ?) and "IAM policy elements: Variables and tags": a variable without a
-value in the request matches nothing; `${key, 'default'}` has one; `${*}`, `${?}` and `${$}` are those characters themselves; what a
-variable brings is taken literally.
+Sources: "IAM JSON policy elements: Resource" (wildcards * and ?; a * that ends a segment of an ARN reaches over colons) and "IAM
+policy elements: Variables and tags": `${key, 'default'}` has a default; `${*}`, `${?}` and `${$}` are those characters themselves;
+what a variable brings is taken literally; nothing equals or is like a text whose variable has no single value in the request, so
+Resource does not match with it, NotResource does not except with it, and a negated condition holds.
+
+In an ARN every * reaches over colons here, one inside a segment too, of which AWS's page says nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from towpath.iam.context import Context
 
-_VARIABLE: Final = re.compile(r"\$\{\s*([^},]*?)\s*(?:,\s*'([^']*)'\s*)?\}")
+# No name holds another $ or {, so a text of many unclosed variables is read once and not once for each.
+_VARIABLE: Final = re.compile(r"\$\{([*?$]|[^},${]*)(?:,\s*'([^']*)'\s*)?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Pattern:
     kind: str  # any, exact, prefix, regex, variables
     body: str = ""
     regex: re.Pattern[str] | None = None
+    template: Template | None = None
 
     def match(self, value: str, context: Context) -> bool:
         if self.kind == "any":
@@ -37,16 +42,44 @@ class Pattern:
             return value == self.body
         if self.kind == "prefix":
             return value.startswith(self.body)
-        if self.kind == "regex":
-            return self.regex is not None and self.regex.fullmatch(value) is not None
-        expanded = expand_regex(self.text, context, fold=self.fold)
-        return expanded is not None and expanded.fullmatch(value) is not None
+        if self.regex is not None:
+            return self.regex.fullmatch(value) is not None
+        filled = self.template.fill(context) if self.template is not None else None
+        return filled is not None and matches_wildcards(
+            [each.lower() for each in filled] if self.fold else filled, value
+        )
+
+
+class Template:
+    """A text with variables: fixed texts, and between each two of them a variable's folded name and its default."""
+
+    __slots__ = ("fixed", "names")
+
+    def __init__(self, text: str) -> None:
+        self.fixed: list[str] = []
+        self.names: list[tuple[str, str | None]] = []
+        position = 0
+        for match in _VARIABLE.finditer(text):
+            self.fixed.append(text[position : match.start()])
+            self.names.append((match[1].strip().lower(), match[2]))
+            position = match.end()
+        self.fixed.append(text[position:])
+
+    def fill(self, context: Context) -> list[str] | None:
+        """Texts at even places may have wildcards, those at odd places are the variables' values. None: one has no single value."""
+        out = [self.fixed[0]]
+        for (name, default), text in zip(self.names, self.fixed[1:], strict=True):
+            value = _value(name, default, context)
+            if value is None:
+                return None
+            out += (value, text)
+        return out
 
 
 @lru_cache(maxsize=16_384)
 def compile_pattern(text: str, *, variables: bool, fold: bool) -> Pattern:
-    if variables and "${" in text:
-        return Pattern(text=text, fold=fold, kind="variables")
+    if variables and _VARIABLE.search(text):
+        return Pattern(text=text, fold=fold, kind="variables", template=Template(text))
     body = text.lower() if fold else text
     if body == "*":
         return Pattern(text=text, fold=fold, kind="any")
@@ -59,6 +92,28 @@ def compile_pattern(text: str, *, variables: bool, fold: bool) -> Pattern:
 
 def compile_patterns(texts: Iterable[str], *, variables: bool, fold: bool) -> tuple[Pattern, ...]:
     return tuple(compile_pattern(text, variables=variables, fold=fold) for text in texts)
+
+
+class PatternSet:
+    """Many patterns asked at once: the literal ones and the prefixes in one step each, the rest one by one."""
+
+    __slots__ = ("anything", "exact", "prefixes", "rest")
+
+    def __init__(self, patterns: Iterable[Pattern]) -> None:
+        found = tuple(patterns)
+        self.anything = any(p.kind == "any" for p in found)
+        self.exact = frozenset(p.body for p in found if p.kind == "exact")
+        self.prefixes = tuple(p.body for p in found if p.kind == "prefix")
+        self.rest = tuple(p for p in found if p.kind in {"regex", "variables"})
+
+    def match(self, value: str, context: Context) -> bool:
+        """Whether any matches. `value` is folded if the patterns are."""
+        return (
+            self.anything
+            or value in self.exact
+            or value.startswith(self.prefixes)
+            or (bool(self.rest) and any(pattern.match(value, context) for pattern in self.rest))
+        )
 
 
 def wildcard_regex(texts: Iterable[str]) -> re.Pattern[str]:
@@ -83,38 +138,46 @@ def wildcard_regex(texts: Iterable[str]) -> re.Pattern[str]:
     return re.compile(first + "".join(f"(?>.*?{each})" for each in middle if each) + ".*" + last, re.DOTALL)
 
 
-def expand_regex(text: str, context: Context, *, fold: bool) -> re.Pattern[str] | None:
-    """The pattern with its variables filled in, or None when one has no single value in this request."""
-    out: list[str] = []
-    position = 0
-    for match in _VARIABLE.finditer(text):
-        value = _value(match[1], match[2], context)
-        if value is None:
-            return None
-        out += [text[position : match.start()], value]
-        position = match.end()
-    out.append(text[position:])
-    return wildcard_regex([each.lower() for each in out] if fold else out)
+def matches_wildcards(texts: Sequence[str], value: str) -> bool:
+    """As `wildcard_regex(texts)` would, without compiling one for a text that is filled in anew for every request."""
+    segments = [""]
+    for place, text in enumerate(texts):
+        if place % 2:
+            segments[-1] += text
+            continue
+        if "?" in text:
+            return wildcard_regex(texts).fullmatch(value) is not None
+        head, *tail = text.split("*")
+        segments[-1] += head
+        segments += tail
+    if len(segments) == 1:
+        return value == segments[0]
+    first, *middle, last = segments
+    start, end = len(first), len(value) - len(last)
+    if start > end or not value.startswith(first) or not value.endswith(last):
+        return False
+    for each in middle:
+        found = value.find(each, start, end)
+        if found < 0:
+            return False
+        start = found + len(each)
+    return True
 
 
-def expand_text(text: str, context: Context) -> str | None:
+def expand_text(template: Template, context: Context) -> str | None:
     """The text with its variables filled in, or None when one has no single value in this request."""
-    out: list[str] = []
-    position = 0
-    for match in _VARIABLE.finditer(text):
-        out.append(text[position : match.start()])
-        position = match.end()
-        value = _value(match[1], match[2], context)
-        if value is None:
-            return None
-        out.append(value)
-    return "".join([*out, text[position:]])
+    filled = template.fill(context)
+    return None if filled is None else "".join(filled)
+
+
+def has_variable(text: str) -> bool:
+    return _VARIABLE.search(text) is not None
 
 
 def _value(name: str, default: str | None, context: Context) -> str | None:
     if name in {"*", "?", "$"}:
         return name
-    values = context.get(name.lower())
+    values = context.get(name)
     if len(values) == 1:
         return values[0]
     return default if not values else None

@@ -1,7 +1,8 @@
 """Policy documents, parsed and validated as IAM validates them before it stores one.
 
-Source: "Grammar of the IAM JSON policy language", IAM User Guide; per kind: identity policies name no principal, trust policies no
-resource.
+Sources: "Grammar of the IAM JSON policy language", "AWS JSON policy elements: NotPrincipal" and "Amazon Resource Names (ARNs)", IAM
+User Guide; "SCP syntax" and "RCP syntax", Organizations User Guide. Per kind: policies of an identity (boundaries, session policies and
+SCPs too) name no principal, trust policies no resource, RCPs deny everybody.
 """
 
 from __future__ import annotations
@@ -10,15 +11,12 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
 from typing import Any, Final, cast
 
 from towpath.iam import grammar
 from towpath.iam.conditions import CompiledCondition, ConditionError, compile_condition
 from towpath.iam.document import PolicyError, parse_json
-from towpath.iam.matching import Pattern, compile_patterns
+from towpath.iam.statement import PolicyDocument, PolicyKind, Statement
 
 __all__ = ["PolicyDocument", "PolicyError", "PolicyKind", "Statement", "parse_policy"]
 
@@ -26,57 +24,13 @@ _FEDERATED: Final = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:(oidc-provider|saml-
 _FEDERATED_NAMES: Final = frozenset(
     {"accounts.google.com", "www.amazon.com", "graph.facebook.com", "cognito-identity.amazonaws.com"}
 )
+# Policies without a Principal: they speak of whom they are attached to.
+_UNNAMED: Final = frozenset({PolicyKind.IDENTITY, PolicyKind.BOUNDARY, PolicyKind.SESSION, PolicyKind.SCP})
+# "Using an incomplete ARN in a session policy will result in a MalformedPolicyDocumentException error."
+_COMPLETED: Final = frozenset({PolicyKind.IDENTITY, PolicyKind.BOUNDARY})
+_ORGANIZATION: Final = frozenset({PolicyKind.SCP, PolicyKind.RCP})
+_FULL_ACCESS: Final[Mapping[str, object]] = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
 _AWS_PRINCIPAL: Final = re.compile(r"[0-9]{12}|arn:[a-z-]+:(iam|sts)::([0-9]{12}|cloudfront):\S+|[A-Z0-9]{16,128}")
-
-
-class PolicyKind(StrEnum):
-    IDENTITY = "identity"
-    TRUST = "trust"
-    RESOURCE = "resource"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statement:
-    """One statement, its patterns compiled. `source` is the JSON object as it was written; `sid` is "" where it has none.
-
-    Principals are pairs of type and value: ("Federated", ARN); `Principal: "*"` is ("*", "*").
-    """
-
-    index: int
-    sid: str
-    effect: str  # Allow or Deny
-    principals: tuple[tuple[str, str], ...] | None
-    not_principals: tuple[tuple[str, str], ...] | None
-    actions: tuple[str, ...] | None
-    not_actions: tuple[str, ...] | None
-    resources: tuple[str, ...] | None
-    not_resources: tuple[str, ...] | None
-    conditions: tuple[CompiledCondition, ...]
-    source: Mapping[str, Any]
-    variables: bool = True  # Version 2008-10-17 has no policy variables
-
-    @cached_property
-    def action_patterns(self) -> tuple[Pattern, ...]:
-        return compile_patterns(self.actions or self.not_actions or (), variables=False, fold=True)
-
-    @cached_property
-    def resource_patterns(self) -> tuple[Pattern, ...]:
-        return compile_patterns(self.resources or self.not_resources or (), variables=self.variables, fold=False)
-
-    @property
-    def label(self) -> str:
-        return f"Sid {self.sid}" if self.sid else f"statement {self.index + 1}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyDocument:
-    """A valid policy document. `source` is the JSON object as it was written."""
-
-    kind: PolicyKind
-    version: str
-    id: str | None
-    statements: tuple[Statement, ...]
-    source: Mapping[str, Any]
 
 
 def parse_policy(
@@ -105,6 +59,8 @@ class _Parser:
             raise self.refuse(
                 f"{version!r} is not a version of the policy language; it is 2012-10-17 or 2008-10-17", "Version"
             )
+        if self.kind in _ORGANIZATION and source.get("Version") != "2012-10-17":
+            raise self.refuse(f"a {self.kind.upper()} has a Version element, and its value is 2012-10-17", "Version")
         if "Statement" not in source:
             raise self.refuse("the policy has no Statement", "Statement")
         raw = source["Statement"]
@@ -142,11 +98,13 @@ class _Parser:
         sid = source.get("Sid", "")
         if not isinstance(sid, str):
             raise self.refuse("Sid is a string", f"{path}.Sid")
-        if self.kind is PolicyKind.IDENTITY and not grammar.IDENTITY_SID.fullmatch(sid):
+        if self.kind in _UNNAMED and not grammar.IDENTITY_SID.fullmatch(sid):
             raise self.refuse(f"the Sid {sid!r} holds more than letters and digits", f"{path}.Sid")
         self._exactly_one(source, "Action", "NotAction", path)
         self._principal_rules(source, path)
         self._resource_rules(source, path)
+        if self.kind is PolicyKind.RCP:
+            self._rcp_rules(source, path)
         return Statement(
             index=index,
             sid=sid,
@@ -179,17 +137,36 @@ class _Parser:
 
     def _principal_rules(self, source: Mapping[str, Any], path: str) -> None:
         present = [key for key in ("Principal", "NotPrincipal") if key in source]
-        if self.kind is PolicyKind.IDENTITY and present:
-            raise self.refuse(
-                "an identity policy names no principal: it speaks of whom it is attached to", f"{path}.{present[0]}"
-            )
-        if self.kind is not PolicyKind.IDENTITY:
-            self._exactly_one(source, "Principal", "NotPrincipal", path)
-            if present == ["NotPrincipal"] and self.kind is PolicyKind.TRUST and source.get("Effect") == "Allow":
+        if self.kind in _UNNAMED:
+            if present:
+                word = "SCP" if self.kind is PolicyKind.SCP else f"{self.kind} policy"
+                article = "an" if word[0] in "iS" else "a"
                 raise self.refuse(
-                    "Allow with NotPrincipal would trust everybody else; IAM does not support it",
-                    f"{path}.NotPrincipal",
+                    f"{article} {word} names no principal: it speaks of whom it is attached to", f"{path}.{present[0]}"
                 )
+            return
+        self._exactly_one(source, "Principal", "NotPrincipal", path)
+        if present == ["NotPrincipal"]:
+            where = f"{path}.NotPrincipal"
+            if source.get("Effect") == "Allow":
+                raise self.refuse("Allow with NotPrincipal would trust everybody else; IAM does not support it", where)
+            if self.kind in {PolicyKind.TRUST, PolicyKind.RCP}:
+                word = "a trust policy" if self.kind is PolicyKind.TRUST else "an RCP"
+                raise self.refuse(f"{word} has no NotPrincipal; name whom it speaks of, or use a condition", where)
+
+    def _rcp_rules(self, source: Mapping[str, Any], path: str) -> None:
+        """An RCP denies everybody, except the one AWS attaches itself, RCPFullAWSAccess ("RCP syntax")."""
+        if all(source.get(key) == value for key, value in _FULL_ACCESS.items()) and "Condition" not in source:
+            return
+        if source.get("Effect") == "Allow":
+            raise self.refuse("only AWS's own RCPFullAWSAccess allows; every other RCP denies", f"{path}.Effect")
+        if source.get("Principal") != "*":
+            raise self.refuse('the Principal of an RCP is "*"; name principals in its conditions', f"{path}.Principal")
+        if "NotAction" in source:
+            raise self.refuse("an RCP has no NotAction", f"{path}.NotAction")
+        actions = source.get("Action")
+        if actions == "*" or (isinstance(actions, list) and "*" in actions):
+            raise self.refuse("the actions of an RCP name their service, as s3:*", f"{path}.Action")
 
     def _resource_rules(self, source: Mapping[str, Any], path: str) -> None:
         present = [key for key in ("Resource", "NotResource") if key in source]
@@ -268,11 +245,22 @@ class _Parser:
         where = f"{path}.{element}"
         found = self._strings(source[element], where)
         for resource in found:
-            if not grammar.RESOURCE.fullmatch(resource):
+            if not grammar.RESOURCE.fullmatch(resource) and not self._short(resource):
                 raise self.refuse(
                     f"{resource!r} is not a resource: it is an ARN, as arn:aws:s3:::bucket/*, or *", where
                 )
         return found
+
+    def _short(self, resource: str) -> bool:
+        """Whether this kind of policy takes an ARN of fewer than six fields: of an identity, or with a * at its end.
+
+        The second is another simulator's reading; no page of AWS has it.
+        """
+        if not grammar.SHORT_RESOURCE.fullmatch(resource):
+            return False
+        return self.kind in _COMPLETED or (
+            resource.endswith("*") and self.kind not in {PolicyKind.SESSION, PolicyKind.RCP}
+        )
 
     def _conditions(self, value: object, path: str, *, variables: bool) -> tuple[CompiledCondition, ...]:
         if not isinstance(value, Mapping):

@@ -9,13 +9,27 @@ from towpath.iam.context import EMPTY, Context
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """Who asks. `role_arn` is the role behind an assumed-role session: a Principal that names the role matches its sessions."""
+    """Who asks. Nothing given: an anonymous caller.
+
+    `arn` is what GetCallerIdentity would answer: a user's, an assumed-role session's, a federated user's or an account root's.
+    `role_arn` is the role behind an assumed-role session: a Principal that names the role matches its sessions.
+    """
 
     arn: str | None = None
     account: str | None = None
     federated: str | None = None  # a provider's ARN, or a name such as accounts.google.com
     service: str | None = None
     role_arn: str | None = None
+    unique_id: str | None = None  # AIDA… of a user, AROA… of a role: what a Principal holds once its ARN was resolved
+    canonical_user: str | None = None  # the account's canonical user id, which S3 knows
+
+    @property
+    def is_root(self) -> bool:
+        return self.arn is not None and self.arn.endswith(":root")
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self.arn is None and self.account is None and self.federated is None and self.service is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

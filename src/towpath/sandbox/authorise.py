@@ -8,6 +8,7 @@ from typing import Any
 
 from towpath.iam.context import Context
 from towpath.iam.decide import Caller, Decision, NamedPolicy, Outcome, PolicySet, Request, decide
+from towpath.iam.policy import PolicyKind
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.principals import ANONYMOUS, Principal
@@ -30,12 +31,28 @@ class Authoriser:
             return decision.reason
         raise self._refusal(service, _words(principal, need, decision), why=decision.reason)
 
-    def decide(self, principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Decision:
+    def decide(
+        self,
+        principal: Principal,
+        need: Need,
+        *,
+        region: str,
+        remote: str,
+        secure: bool,
+        resource: NamedPolicy | None = None,
+        resource_account: str | None = None,
+    ) -> Decision:
+        """`resource`: the policy of what is asked for, a bucket's or a role's; `resource_account`: who owns it, if not the caller's."""
         policies, boundary = self._policies(principal)
         request = Request(
             action=need.action,
             resource=need.resource,
-            caller=Caller(arn=principal.arn, account=principal.account, role_arn=principal.role_arn),
+            caller=Caller(
+                arn=principal.arn,
+                account=principal.account,
+                role_arn=principal.role_arn,
+                unique_id=None if principal.is_root else principal.user_id,
+            ),
             context=self.context(principal, need, region=region, remote=remote, secure=secure),
         )
         return decide(
@@ -44,7 +61,8 @@ class Authoriser:
                 identity=policies,
                 boundary=boundary,
                 session=principal.session_policies,
-                resource_account=principal.account,
+                resource=resource,
+                resource_account=resource_account or principal.account,
             ),
         )
 
@@ -73,27 +91,29 @@ class Authoriser:
         return AwsError(code, message, 403, why=why)
 
 
+# AWS's words for each kind of policy: "because no … allows the … action", "with an explicit deny in …" ("Troubleshoot access
+# denied error messages", IAM User Guide).
+_KINDS = {
+    PolicyKind.IDENTITY: ("identity-based policy", "an identity-based policy"),
+    PolicyKind.RESOURCE: ("resource-based policy", "a resource-based policy"),
+    PolicyKind.TRUST: ("role trust policy", "the role trust policy"),
+    PolicyKind.BOUNDARY: ("permissions boundary", "a permissions boundary"),
+    PolicyKind.SESSION: ("session policy", "a session policy"),
+    PolicyKind.SCP: ("service control policy", "a service control policy"),
+    PolicyKind.RCP: ("resource control policy", "a resource control policy"),
+    PolicyKind.ENDPOINT: ("VPC endpoint policy", "a VPC endpoint policy"),
+}
+
+
 def _words(principal: Principal, need: Need, decision: Decision) -> str:
     """AWS's sentence ("Troubleshoot access denied error messages", IAM User Guide)."""
+    silent, denying = _KINDS[decision.decided_by]
     if decision.outcome is Outcome.EXPLICIT_DENY:
-        because = f"with an explicit deny in {_kind(decision)}"
+        because = f"with an explicit deny in {denying}"
     else:
-        because = f"because no {_kind(decision)} allows the {need.action} action"
+        because = f"because no {silent} allows the {need.action} action"
     target = "" if need.resource == "*" else f' on resource: "{need.resource}"'
     return f"User: {principal.arn} is not authorized to perform: {need.action}{target} {because}"
-
-
-def _kind(decision: Decision) -> str:
-    word = (
-        "a permissions boundary"
-        if "boundary" in decision.reason.lower()
-        else "session policy"
-        if "session policy" in decision.reason.lower()
-        else "identity-based policy"
-    )
-    if decision.outcome is Outcome.EXPLICIT_DENY:
-        return word if word.startswith("a ") else f"a{'n' if word[0] in 'aeiou' else ''} {word}"
-    return word.removeprefix("a ")
 
 
 def _context(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from towpath.iam.decide import Caller, NamedPolicy, Outcome, PolicySet, Request, decide
+from towpath.iam.decide import NamedPolicy
 from towpath.sandbox import contexts
 from towpath.sandbox.authorise import Authoriser
 from towpath.sandbox.errors import AwsError
@@ -108,31 +108,19 @@ def _both_sides(
     secure: bool,
 ) -> None:
     """A trust policy that names the caller itself is enough in one account; one that names the account delegates to it, and then
-    the caller's own policies have to allow it too. Across accounts both have to, whatever the trust policy names.
+    the caller's own policies have to allow it too. Across accounts both have to. `iam.decide` knows all of it.
     """
-    account = role.arn.split(":")[4]
-    trust = PolicySet(
-        resource=NamedPolicy(name=f"trust policy of {role.name}", document=role.trust), resource_account=account
+    decision = authoriser.decide(
+        principal,
+        need,
+        region=region,
+        remote=remote,
+        secure=secure,
+        resource=NamedPolicy(name=f"trust policy of {role.name}", document=role.trust),
+        resource_account=role.arn.split(":")[4],
     )
-    context = authoriser.context(principal, need, region=region, remote=remote, secure=secure)
-    by_account, by_name = (
-        decide(
-            Request(
-                action=need.action,
-                resource=role.arn,
-                caller=Caller(arn=principal.arn, account=caller_account, role_arn=principal.role_arn),
-                context=context,
-            ),
-            trust,
-        )
-        for caller_account in (principal.account, None)
-    )
-    if not by_account.allowed:
-        raise _denied(principal, need.action, role.arn, by_account.reason)
-    own = authoriser.decide(principal, need, region=region, remote=remote, secure=secure)
-    delegated = not by_name.allowed or principal.account != account
-    if own.outcome is Outcome.EXPLICIT_DENY or (delegated and not own.allowed):
-        raise _denied(principal, need.action, role.arn, own.reason)
+    if not decision.allowed:
+        raise _denied(principal, need.action, role.arn, decision.reason)
 
 
 def _denied(principal: Principal, action: str, resource: str, why: str) -> AwsError:
