@@ -39,6 +39,8 @@ USERS: Final = (
     Who(kind="service", principal="lambda.amazonaws.com"),
     Who(kind="anonymous", principal=None),
 )
+# Drawn from: the plain ones twice.
+CALLERS: Final = (*USERS[:5], *USERS)
 FEDERATED: Final = (
     Who(kind="federated", principal=PROVIDER),
     Who(kind="federated", principal=SAML),

@@ -20,15 +20,17 @@ from .world import Asked, Document, World
 USER = f"arn:aws:iam::{HOME}:user/ann"
 OBJECT = "arn:aws:s3:::lake/ann/x"
 PATTERN = re.compile(r"[*?]")
+SEVERITY = ("allowed", "implicitDeny", "explicitDeny")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """`name` is the row's first column in docs/decision.md."""
+    """`name` is the row's first column in docs/decision.md. `stricter`: towpath denies more, or denies less; None: either."""
 
     name: str
     holds: Callable[[World, Asked], bool]
     example: World
+    stricter: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +162,9 @@ def _value_of(asked: Asked, name: str) -> str | list[str] | None:
     return {key.lower(): value for key, value in asked.context.items()}.get(name)
 
 
-def _empty_variable(world: World, asked: Asked) -> bool:
+def _empty_default(world: World, asked: Asked) -> bool:
     return any(
-        _value_of(asked, name) == "" or (default == "" and _value_of(asked, name) is None)
+        default == "" and not _value_of(asked, name)
         for _, _, text in _texts(world)
         for name, default in _variables(text)
     )
@@ -195,6 +197,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         name="the account's root",
+        stricter=False,
         holds=lambda _, asked: (asked.principal or "").endswith(":root"),
         example=World(requests=(asked(principal=f"arn:aws:iam::{HOME}:root"),)),
     ),
@@ -202,6 +205,13 @@ RULES: tuple[Rule, ...] = (
         name="seconds and dates",
         holds=any_condition(_epoch_and_date),
         example=when({"DateEquals": {"aws:EpochTime": "2026-06-01T12:00:00Z"}}, {"aws:EpochTime": "1780315200"}),
+    ),
+    Rule(
+        name="a number with something after it",
+        holds=any_condition(
+            lambda each: each.base.startswith("Numeric") and any(not re.fullmatch(r"-?\d+(\.\d+)?", got) for got in each.got)
+        ),
+        example=when({"NumericEquals": {"s3:max-keys": "1"}}, {"s3:max-keys": "1e3"}),
     ),
     Rule(
         name="single addresses and 0.0.0.0/0",
@@ -228,12 +238,17 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        name="a variable whose value is empty",
-        holds=_empty_variable,
-        example=World(
-            identity=(allow(Resource="arn:aws:s3:::lake/ann/x${aws:PrincipalTag/Team}"),),
-            requests=(asked(context={"aws:PrincipalTag/Team": ""}),),
+        name="a default that is empty",
+        holds=_empty_default,
+        example=World(identity=(allow(Resource="arn:aws:s3:::lake/ann/x${aws:PrincipalTag/Team, ''}"),), requests=(asked(),)),
+    ),
+    Rule(
+        name="${*} where a string is equal",
+        holds=lambda world, _: any(
+            re.search(r"\$\{[*?$]\}", text) is not None and operator is not None and "equals" in operator.lower()
+            for _, operator, text in _texts(world)
         ),
+        example=when({"StringEquals": {"aws:PrincipalTag/Team": "${*}"}}, {"aws:PrincipalTag/Team": "*"}),
     ),
     Rule(
         name="a default without the space",
@@ -257,8 +272,15 @@ RULES: tuple[Rule, ...] = (
     # --- services that answer for themselves -------------------------------------------------------------------------
     Rule(
         name="sts:GetCallerIdentity",
+        stricter=True,
         holds=lambda _, asked: asked.action.lower() == "sts:getcalleridentity",
         example=World(requests=(asked(action="sts:GetCallerIdentity", resource="*"),)),
+    ),
+    Rule(
+        name="a KMS key without a key policy",
+        stricter=False,
+        holds=lambda world, asked: asked.action.lower().startswith("kms:") and world.resource is None,
+        example=World(identity=(allow(),), requests=(asked(action="kms:Decrypt", resource=f"arn:aws:kms:eu-west-1:{HOME}:key/1"),)),
     ),
     # --- whom a statement names --------------------------------------------------------------------------------------
     Rule(
@@ -284,6 +306,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         name="NotPrincipal without the account",
+        stricter=True,
         holds=lambda world, _: any("NotPrincipal" in statement for _, _, statement in world.statements()),
         example=World(
             identity=(allow(),),
@@ -321,6 +344,10 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def excluded(world: World, asked: Asked) -> str | None:
-    """The rule that explains a disagreement on this request, or None."""
-    return next((rule.name for rule in RULES if rule.holds(world, asked)), None)
+def explained(world: World, asked: Asked, ours: str, theirs: str) -> str | None:
+    """The rule that explains this difference on a world with one request, or None."""
+    stricter = SEVERITY.index(ours) > SEVERITY.index(theirs) if theirs in SEVERITY else None
+    for rule in RULES:
+        if rule.stricter in (None, stricter) and rule.holds(world, asked):
+            return rule.name
+    return None

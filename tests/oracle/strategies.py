@@ -18,6 +18,7 @@ from .world import Asked, Document, World
 T = TypeVar("T")
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 PERCENT = st.integers(0, 99)
+UP_TO = tuple(st.integers(0, most) for most in range(128))  # made once: a strategy costs more than a draw
 REQUESTS_OF_A_WORLD = 8
 KEYS = (*catalogue.SINGLE, *catalogue.SEVERAL)
 
@@ -27,7 +28,7 @@ def chance(draw: Draw, percent: int) -> bool:
 
 
 def one(draw: Draw, found: Sequence[T]) -> T:
-    return found[draw(st.integers(0, len(found) - 1))]
+    return found[draw(UP_TO[len(found) - 1])]
 
 
 # --- requests ----------------------------------------------------------------------------------------------------------
@@ -39,7 +40,7 @@ def _value(draw: Draw, key: str) -> str | list[str]:
     if key in catalogue.CLAIMS:
         return one(draw, catalogue.CLAIMS[key])
     pool = catalogue.SEVERAL[key]
-    return [one(draw, pool) for _ in range(draw(st.integers(1, 3)))]
+    return [one(draw, pool) for _ in range(1 + draw(UP_TO[2]))]
 
 
 def _context(draw: Draw, claims: bool) -> dict[str, str | list[str]]:
@@ -51,7 +52,7 @@ def _context(draw: Draw, claims: bool) -> dict[str, str | list[str]]:
 
 def _first(draw: Draw, *, trust: bool) -> Asked:
     action, resource = one(draw, catalogue.EXCHANGES if trust else catalogue.TARGETS)
-    whos = (*catalogue.FEDERATED, *catalogue.USERS) if trust else catalogue.USERS
+    whos = (*catalogue.FEDERATED, *catalogue.CALLERS) if trust else catalogue.CALLERS
     if action in {"sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML"}:
         whos = (catalogue.FEDERATED[0 if "Web" in action else 1],)
     who = one(draw, whos)
@@ -68,7 +69,7 @@ def _first(draw: Draw, *, trust: bool) -> Asked:
 
 def _another(draw: Draw, asked: Asked, *, trust: bool) -> Asked:
     """The same request but for one thing."""
-    change = draw(st.integers(0, 5))
+    change = draw(UP_TO[5])
     if change <= 2:  # a key dropped or given another value
         context = dict(asked.context)
         key = one(draw, (*KEYS, *catalogue.CLAIMS) if trust else KEYS)
@@ -92,7 +93,7 @@ def lonely(principal: str | None) -> bool:
 
 
 def _alike(principal: str | None, *, trust: bool) -> tuple[catalogue.Who, ...]:
-    whos = (*catalogue.FEDERATED, *catalogue.USERS) if trust else catalogue.USERS
+    whos = (*catalogue.FEDERATED, *catalogue.CALLERS) if trust else catalogue.CALLERS
     return tuple(who for who in whos if lonely(who.principal) == lonely(principal))
 
 
@@ -100,7 +101,7 @@ def _near(draw: Draw, resource: str) -> str:
     if resource == "*":
         return "*"
     parts = resource.split(":", 5)
-    change = draw(st.integers(0, 4))
+    change = draw(UP_TO[4])
     if change == 0:
         return resource + "x"
     if change == 1:
@@ -119,8 +120,8 @@ def _action(draw: Draw, asked: Asked, kind: str, likely: int) -> str:
     service, _, name = asked.action.partition(":")
     if not chance(draw, likely):
         return one(draw, catalogue.EXCHANGES if kind == "trust" else catalogue.TARGETS)[0]
-    style = draw(st.integers(0, 7))
-    cut = draw(st.integers(0, len(name))) if 3 <= style <= 6 else 0
+    style = draw(UP_TO[7])
+    cut = draw(UP_TO[len(name)]) if 3 <= style <= 6 else 0
     return {
         0: asked.action,
         1: f"{service}:*" if kind == "rcp" else "*",
@@ -150,8 +151,8 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
         return "*" if chance(draw, likely) else one(draw, catalogue.TARGETS)[1]
     parts = text.split(":", 5)
     name = parts[5]
-    style = draw(st.integers(0, 11))
-    at = draw(st.integers(0, len(name))) if style in {3, 4, 5, 9} else 0
+    style = draw(UP_TO[11])
+    at = draw(UP_TO[len(name)]) if style in {3, 4, 5, 9} else 0
     if style == 0:
         return text.replace("${", "${$}{") if chance(draw, 50) else text
     if style == 1:
@@ -165,7 +166,7 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
     if style == 5:
         return ":".join([*parts[:5], name[: max(at - 1, 0)] + "?" + name[max(at, 1) :]])
     if style == 6:  # a star in place of the partition, service, region or account
-        place = draw(st.integers(1, 4))
+        place = 1 + draw(UP_TO[3])
         return ":".join("*" if index == place else part for index, part in enumerate(parts))
     if style == 7:
         return ":".join([*parts[:3], "*", "*", name])
@@ -181,7 +182,7 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
 
 def _several(draw: Draw, make: Callable[[], Any]) -> Any:
     """As policies are written: one value, or a list of one to three."""
-    return make() if chance(draw, 60) else [make() for _ in range(draw(st.integers(1, 3)))]
+    return make() if chance(draw, 60) else [make() for _ in range(1 + draw(UP_TO[2]))]
 
 
 def _principals(draw: Draw, asked: Asked) -> Any:
@@ -195,7 +196,7 @@ def _principals(draw: Draw, asked: Asked) -> Any:
         return "AWS", one(draw, (asked.principal, asked.role_arn or asked.principal, catalogue.HOME))
 
     found: dict[str, Any] = {}
-    for _ in range(1 if chance(draw, 75) else draw(st.integers(2, 3))):
+    for _ in range(1 if chance(draw, 75) else 2 + draw(UP_TO[1])):
         kind, name = pick()
         if kind == "*":
             return "*"
@@ -217,7 +218,7 @@ def condition(draw: Draw, asked: Asked, *, trust: bool) -> dict[str, Any]:
     value = asked.context.get(key)
     fits = kind == "string" or key in catalogue.KEYS_BY_TYPE[kind]
     values = [
-        _wanted(draw, kind, name, value, fits=fits) for _ in range(1 if chance(draw, 65) else draw(st.integers(1, 3)))
+        _wanted(draw, kind, name, value, fits=fits) for _ in range(1 if chance(draw, 65) else 1 + draw(UP_TO[2]))
     ]
     operator = name
     several = isinstance(value, list)
@@ -241,13 +242,13 @@ def _wanted(draw: Draw, kind: str, name: str, got: str | list[str] | None, *, fi
         if "Ignore" in name and chance(draw, 50):
             return text.swapcase()
         if "Like" in name:
-            at = draw(st.integers(0, len(text)))
+            at = draw(UP_TO[len(text)])
             return one(draw, (text[:at] + "*", "*" + text[at:], text[:at] + "?" + text[at + 1 :], text[:at] + "*" + text[at:]))
     if kind == "arn" and text.count(":") >= 5:
         parts = text.split(":", 5)
-        place = draw(st.integers(1, 5))
+        place = 1 + draw(UP_TO[4])
         return ":".join("*" if index == place else part for index, part in enumerate(parts))
-    if kind in {"number", "date"} and "Than" in name:
+    if kind in {"number", "date"} and ("Than" in name or text not in catalogue.VALUES[kind]):
         return one(draw, catalogue.VALUES[kind])
     if kind == "address":
         return one(draw, (text, f"{text}/{64 if ':' in text else 24}", f"{text}/{128 if ':' in text else 32}"))
@@ -261,7 +262,8 @@ def _wanted(draw: Draw, kind: str, name: str, got: str | list[str] | None, *, fi
 
 def statement(draw: Draw, asked: Asked, kind: str, *, effect: str) -> dict[str, Any]:
     trust = kind == "trust"
-    likely = 92 if effect == "Allow" else 50  # each element's chance to speak of the request
+    likely = 92 if effect == "Allow" else 40  # each element's chance to speak of the request
+    rarely = 12 if effect == "Allow" else 3  # NotAction and NotResource speak of nearly everything
     out: dict[str, Any] = {"Effect": effect}
     if kind in {"resource", "trust", "endpoint"}:
         # NotPrincipal goes with Deny only, and not in a trust policy.
@@ -269,19 +271,19 @@ def statement(draw: Draw, asked: Asked, kind: str, *, effect: str) -> dict[str, 
         out[element] = "*" if kind == "endpoint" and chance(draw, 80) else _principals(draw, asked)
     elif kind == "rcp":
         out["Principal"] = "*"
-    negated = chance(draw, 12) and kind not in {"trust", "rcp"}
+    negated = chance(draw, rarely) and kind not in {"trust", "rcp"}
     out["NotAction" if negated else "Action"] = (
         one(draw, ("iam:*", "iam:Get*", "sqs:*", "s3:*")) if negated else _several(draw, lambda: _action(draw, asked, kind, likely))
     )
     if not trust:
-        negated = chance(draw, 12)
+        negated = chance(draw, rarely)
         out["NotResource" if negated else "Resource"] = (
             one(draw, ("arn:aws:s3:::other/*", "arn:aws:s3:::lake/ann/*", "arn:aws:iam::*:*", "arn:aws:s3:::*"))
             if negated
             else _several(draw, lambda: _resource(draw, asked, likely))
         )
-    wanted = draw(st.integers(0, 9))
-    for _ in range(0 if wanted <= 3 else 1 if wanted <= 7 else wanted - 6):
+    wanted = draw(UP_TO[9])
+    for _ in range(0 if wanted <= 4 else 1 if wanted <= 7 else wanted - 6):
         for operator, keys in condition(draw, asked, trust=trust).items():
             out.setdefault("Condition", {}).setdefault(operator, {}).update(keys)
     return out
@@ -295,8 +297,8 @@ def document(draw: Draw, asked: Asked, kind: str) -> Document:
     if kind in {"scp", "boundary", "session", "endpoint"} and chance(draw, 55):
         statements.append({**EVERYTHING, **({"Principal": "*"} if kind == "endpoint" else {})})
     if kind != "rcp" and (not statements or chance(draw, 40)):
-        statements += [statement(draw, asked, kind, effect="Allow") for _ in range(1 if chance(draw, 65) else draw(st.integers(1, 3)))]
-    if kind == "rcp" or chance(draw, 12):
+        statements += [statement(draw, asked, kind, effect="Allow") for _ in range(1 if chance(draw, 65) else 1 + draw(UP_TO[2]))]
+    if kind == "rcp" or chance(draw, 8):
         statements.append(statement(draw, asked, kind, effect="Deny"))
     version = draw(PERCENT) if kind not in {"scp", "rcp"} else 0
     out: dict[str, Any] = {} if version >= 97 else {"Version": "2008-10-17" if version >= 88 else "2012-10-17"}
@@ -316,14 +318,14 @@ def worlds(draw: Draw) -> World:
     requests = (asked, *(_another(draw, asked, trust=trust) for _ in range(many)))
 
     def documents(kind: str, most: int) -> tuple[Document, ...]:
-        return tuple(document(draw, asked, kind) for _ in range(1 if chance(draw, 70) else draw(st.integers(0, most))))
+        return tuple(document(draw, asked, kind) for _ in range(1 if chance(draw, 70) else draw(UP_TO[most])))
 
     def levels(kind: str) -> tuple[tuple[Document, ...], ...]:
         if not chance(draw, 12):
             return ()
         # AWS attaches RCPFullAWSAccess everywhere and nobody can take it away; the other RCPs deny.
         always = (FULL_RCP,) if kind == "rcp" else ()
-        return tuple((*always, *documents(kind, 2)) for _ in range(draw(st.integers(1, 3))))
+        return tuple((*always, *documents(kind, 2)) for _ in range(1 + draw(UP_TO[2])))
 
     alone = lonely(asked.principal)
     if trust:
@@ -331,12 +333,13 @@ def worlds(draw: Draw) -> World:
         identity = () if alone or chance(draw, 50) else documents("identity", 2)
         resource = document(draw, asked, "trust")
         return World(trust=True, resource=resource, identity=identity, scps=scps, rcps=levels("rcp"), requests=requests)
-    wants_resource = chance(draw, 90 if alone or asked.account == catalogue.AWAY else 30)
+    role = ":role/" in asked.resource  # its policy is a trust policy
+    wants_resource = not role and chance(draw, 90 if alone or asked.account == catalogue.AWAY else 30)
     return World(
         identity=() if alone else documents("identity", 3),
         resource=document(draw, asked, "resource") if wants_resource else None,
         boundary=document(draw, asked, "boundary") if not alone and chance(draw, 15) else None,
-        session=documents("session", 2) if not alone and chance(draw, 15) else None,
+        session=(documents("session", 2) or None) if not alone and chance(draw, 15) else None,
         scps=() if alone else levels("scp"),
         rcps=levels("rcp"),
         endpoint=document(draw, asked, "endpoint") if chance(draw, 10) else None,

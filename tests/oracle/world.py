@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from towpath.iam.context import Context
@@ -51,7 +51,8 @@ class World:
     requests: tuple[Asked, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        fields = ("identity", "resource", "boundary", "session", "scps", "rcps", "endpoint", "trust")
+        return {**{name: getattr(self, name) for name in fields}, "requests": [vars(asked) for asked in self.requests]}
 
     def alone(self, asked: Asked) -> World:
         """The same policies, one request."""
