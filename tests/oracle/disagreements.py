@@ -19,7 +19,7 @@ from .world import Asked, Document, World
 
 USER = f"arn:aws:iam::{HOME}:user/ann"
 OBJECT = "arn:aws:s3:::lake/ann/x"
-PATTERN = re.compile(r"[*?]")
+PATTERN = re.compile(r"[*?]|\$\{")
 SEVERITY = ("allowed", "implicitDeny", "explicitDeny")
 
 
@@ -130,7 +130,7 @@ def _not_of_the_type(each: Tried) -> bool:
 
 
 def _type_with_a_wildcard(text: str, _: Document, __: Asked) -> bool:
-    """A wildcard before the first / or : of an ARN's last part, S3's buckets aside."""
+    """A wildcard, or a variable, before the first / or : of an ARN's last part, S3's buckets aside."""
     parts = text.split(":", 5)
     if len(parts) < 6 or parts[2:5] == ["s3", "", ""]:
         return False
@@ -262,7 +262,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # --- resources ---------------------------------------------------------------------------------------------------
     Rule(
-        name="a wildcard in the resource's type",
+        name="a wildcard or a variable in the resource's type",
         holds=any_resource(_type_with_a_wildcard),
         example=World(
             identity=(allow(Resource="arn:aws:logs:*:*:*:/aws-glue/*"),),
