@@ -10,6 +10,7 @@ from towpath.oidc.fetch import IssuerMapping
 from towpath.sandbox.settings import SandboxSettings
 
 FAR_ISSUER = "https://oidc.eks.eu-west-1.amazonaws.com/id/" + "F" * 32  # mapped to a port where nobody listens
+STS = "sts.eu-west-1.amazonaws.com"  # a client that takes no other name finds the sandbox under it
 STEERING = ("AWS_", "TOWPATH_", "KUBECONFIG", "BOTO_")
 
 
@@ -25,4 +26,4 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_facto
 
 @pytest.fixture(scope="session")
 def towpath_sandbox_settings() -> SandboxSettings:
-    return SandboxSettings(issuers=(IssuerMapping(public=FAR_ISSUER, local="http://127.0.0.1:9"),))
+    return SandboxSettings(hosts=(STS,), issuers=(IssuerMapping(public=FAR_ISSUER, local="http://127.0.0.1:9"),))

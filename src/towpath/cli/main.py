@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from towpath import __version__
-from towpath.cli import agent, demo, identity, sandbox
+from towpath.cli import agent, demo, identity, policy, sandbox
 from towpath.errors import TowpathError, UsageError
 
 # Pydantic otherwise reads every installed package's metadata, to look for plugins towpath has no use for.
@@ -25,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(identity.app, name="identity")
+app.add_typer(policy.app, name="policy")
 app.add_typer(agent.app, name="agent")
 app.add_typer(sandbox.app, name="sandbox")
 app.command("demo")(demo.demo)

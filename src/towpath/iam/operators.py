@@ -18,7 +18,7 @@ from towpath.iam.context import Context
 from towpath.iam.matching import PatternSet, Template, compile_pattern, compile_patterns, expand_text, has_variable
 
 Test = Callable[[str, Context], bool]  # one value of the request -> does it match any of the policy's values?
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _MONTH: Final = re.compile(r"\d{4}-\d{2}")
 _STRINGS: Final = frozenset({"StringEquals", "StringEqualsIgnoreCase", "StringLike"})
 _COMPARISONS: Final[dict[str, Callable[[Decimal, Decimal], bool]]] = {
@@ -129,7 +129,7 @@ def _ordered(name: str, values: tuple[str, ...], read: Callable[[str], Decimal |
 
 
 def number(text: str) -> Decimal | None:
-    """An integer or decimal number; None for anything else, such as NaN or 1e9."""
+    """An integer or decimal number; None for anything else, such as NaN, 1e9 or 1_000."""
     return Decimal(text.strip()) if len(text) < 400 and _NUMBER.fullmatch(text.strip()) else None
 
 

@@ -59,7 +59,7 @@ class _Parser:
                 f"{_shown(version)} is not a version of the policy language; it is 2012-10-17 or 2008-10-17", "Version"
             )
         if self.kind in _ORGANIZATION and source.get("Version") != "2012-10-17":
-            raise self.refuse(f"a {self.kind.upper()} has a Version element, and its value is 2012-10-17", "Version")
+            raise self.refuse(f"an {self.kind.upper()} has a Version element, and its value is 2012-10-17", "Version")
         if "Statement" not in source:
             raise self.refuse("the policy has no Statement", "Statement")
         raw = source["Statement"]

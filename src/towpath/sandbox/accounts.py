@@ -32,6 +32,11 @@ class Accounts:
                 self._roots[account] = self._keys.add(root_key(account, self._partition))
             return self._roots[account]
 
+    def restore(self) -> None:
+        """Know the accounts whose root keys are there already (of an earlier run)."""
+        with self._lock:
+            self._roots = self._keys.roots()
+
     def known(self, account: str) -> bool:
         """Whether it was used. What is said of another account's roles cannot be checked."""
         with self._lock:

@@ -5,12 +5,14 @@ Source: "Error responses" (S3 API reference) and "Common errors" (IAM API refere
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from towpath.sandbox import sigv4
+from towpath.sandbox import callers, sigv4
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.principals import ANONYMOUS, Key, Keys, Principal
 from towpath.sandbox.s3.streams import ChunkSigner
 from towpath.sandbox.wire import Request
@@ -29,23 +31,22 @@ class Caller:
 
 
 def anonymous(request: Request) -> Caller:
-    return Caller(
-        principal=ANONYMOUS, region="", payload=request.headers.get("x-amz-content-sha256", sigv4.UNSIGNED)
-    )
+    return Caller(principal=ANONYMOUS, region="", payload=request.headers.get("x-amz-content-sha256", sigv4.UNSIGNED))
 
 
 class Authenticator:
     """Callers by their signatures. Raises AwsError for every one it does not believe."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, state: IamState) -> None:
         self._keys = keys
+        self._state = state
 
     def of_request(self, request: Request, scope: sigv4.Scope) -> Caller:
         key = self._key(scope)
         payload = sigv4.verify(request, scope, key.secret, now=datetime.now(UTC))
         _not_expired(key, s3=scope.service == "s3")
         return Caller(
-            principal=key.principal,
+            principal=callers.current(key.principal, self._state, s3=scope.service == "s3"),
             region=scope.region,
             method="REST-QUERY-STRING" if scope.presigned else "REST-HEADER",
             payload=payload,
@@ -56,10 +57,13 @@ class Authenticator:
     def of_form(self, fields: Mapping[str, str]) -> Caller:
         """A browser's form; its policy's conditions are judged elsewhere (s3/forms.py)."""
         scope = sigv4.form_scope(fields)
+        if scope.service != "s3":
+            raise AwsError("InvalidArgument", "The credential of a form is scoped to s3.", 400)
         key = self._key(scope)
         sigv4.verify_form(fields["policy"], scope, key.secret)
         _not_expired(key, s3=True)
-        return Caller(principal=key.principal, region=scope.region, method="POST", signed_at=scope.timestamp)
+        principal = callers.current(key.principal, self._state, s3=True)
+        return Caller(principal=principal, region=scope.region, method="POST", signed_at=scope.timestamp)
 
     def _key(self, scope: sigv4.Scope) -> Key:
         s3 = scope.service == "s3"
@@ -72,7 +76,9 @@ class Authenticator:
                 403,
                 why="" if key is None else "the session token is missing",
             )
-        if key is None or key.session_token != scope.session_token:
+        if key is None or not hmac.compare_digest(
+            (key.session_token or "").encode(), (scope.session_token or "").encode()
+        ):
             if s3:
                 raise AwsError(
                     "InvalidToken",

@@ -2,34 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from towpath.iam.context import Context
+from towpath.iam.context import Context, Value
 from towpath.iam.decide import Caller, Decision, NamedPolicy, Outcome, PolicySet, Request, decide
-from towpath.iam.policy import PolicyKind
+from towpath.iam.policy import PolicyKind, parse_policy
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.principals import ANONYMOUS, Principal
 from towpath.sandbox.s3_operations import Need
 
+# What no identity policy limits ("AWS account root user", IAM User Guide), so that a session or bucket policy still can.
+ROOT: Final = NamedPolicy(
+    name="the account's root",
+    document=parse_policy(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]},
+        kind=PolicyKind.IDENTITY,
+    ),
+)
+# The bucket owner's root can always mend a bucket policy that locks everybody out ("PutBucketPolicy", S3 API reference).
+MENDING: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
+_EXISTING_TAG: Final = "s3:existingobjecttag/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a permission is asked on, as far as its service knows it.
+
+    `keys` are condition keys of the request beside the permission's own; `tags` reads the object's, and is called only when a policy
+    asks for one.
+    """
+
+    account: str | None = None  # whose it is; None: the caller's
+    policy: NamedPolicy | None = None
+    owner_only: bool = False  # S3's RestrictPublicBuckets: a public policy lets in nobody but the owner's account
+    keys: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    tags: Callable[[], Mapping[str, Value]] | None = None
+
+
+OWN: Final = Target()
+
 
 class Authoriser:
-    """Decisions on authenticated principals. `allow` returns why it was allowed, or raises AwsError AccessDenied."""
+    """Decisions on principals. `allow` returns why it was allowed, or raises AwsError AccessDenied."""
 
     def __init__(self, state: IamState) -> None:
         self._state = state
 
-    def allow(self, principal: Principal, need: Need, *, service: str, region: str, remote: str, secure: bool) -> str:
-        if principal is ANONYMOUS:
-            raise self._refusal(service, "Access Denied", why="the request is not signed")
-        if principal.is_root:
+    def allow(
+        self,
+        principal: Principal,
+        need: Need,
+        *,
+        service: str,
+        region: str,
+        remote: str,
+        secure: bool,
+        target: Target = OWN,
+        user_agent: str | None = None,
+        referer: str | None = None,
+    ) -> str:
+        foreign = target.account is not None and target.account != principal.account
+        if target.owner_only and foreign:
+            raise _refusal(
+                service, "Access Denied", why="RestrictPublicBuckets lets only the bucket owner's account in"
+            )
+        if principal is ANONYMOUS and target.policy is None:
+            raise _refusal(service, "Access Denied", why="the request is not signed")
+        if principal.is_root and not foreign and target.policy is None and principal.session_policies is None:
             return "the account's root"
-        decision = self.decide(principal, need, region=region, remote=remote, secure=secure)
+        decision = self.decide(
+            principal,
+            need,
+            region=region,
+            remote=remote,
+            secure=secure,
+            target=target,
+            user_agent=user_agent,
+            referer=referer,
+        )
         if decision.allowed:
             return decision.reason
-        raise self._refusal(service, _words(principal, need, decision), why=decision.reason)
+        if principal.is_root and not foreign and need.action in MENDING and decision.decided_by is PolicyKind.RESOURCE:
+            return "the bucket owner's root can always mend the bucket's policy"
+        # S3 tells what is missing within the account alone ("Troubleshoot access denied (403 Forbidden) errors", S3 User Guide).
+        words = "Access Denied" if foreign else _words(principal, need, decision)
+        raise _refusal(service, words, why=decision.reason)
 
     def decide(
         self,
@@ -39,41 +100,73 @@ class Authoriser:
         region: str,
         remote: str,
         secure: bool,
-        resource: NamedPolicy | None = None,
-        resource_account: str | None = None,
+        target: Target = OWN,
+        user_agent: str | None = None,
+        referer: str | None = None,
     ) -> Decision:
-        """`resource`: the policy of what is asked for, a bucket's or a role's; `resource_account`: who owns it, if not the caller's."""
-        policies, boundary = self._policies(principal)
+        anonymous = principal is ANONYMOUS
+        policies, boundary = ((), None) if anonymous else self._policies(principal)
+        found = PolicySet(
+            identity=policies,
+            boundary=boundary,
+            session=principal.session_policies,
+            resource=target.policy,
+            # Nobody's own policies speak of an anonymous caller: the resource's alone decides, as within one account.
+            resource_account=None if anonymous else target.account or principal.account,
+        )
+        keys: dict[str, Any] = {**target.keys, "aws:UserAgent": user_agent, "aws:Referer": referer}
+        if target.account is not None:
+            keys["aws:ResourceAccount"] = target.account
+        if target.tags is not None and _asks_for_tags(found):
+            keys |= target.tags()
         request = Request(
             action=need.action,
             resource=need.resource,
-            caller=Caller(
+            caller=Caller()
+            if anonymous
+            else Caller(
                 arn=principal.arn,
                 account=principal.account,
                 role_arn=principal.role_arn,
                 unique_id=None if principal.is_root else principal.user_id,
             ),
-            context=self.context(principal, need, region=region, remote=remote, secure=secure),
+            context=self.context(principal, need, region=region, remote=remote, secure=secure, keys=keys),
         )
-        return decide(
-            request,
-            PolicySet(
-                identity=policies,
-                boundary=boundary,
-                session=principal.session_policies,
-                resource=resource,
-                resource_account=resource_account or principal.account,
-            ),
-        )
+        return decide(request, found)
 
-    def context(self, principal: Principal, need: Need, *, region: str, remote: str, secure: bool) -> Context:
+    def context(
+        self,
+        principal: Principal,
+        need: Need,
+        *,
+        region: str,
+        remote: str,
+        secure: bool,
+        keys: Mapping[str, Any] | None = None,
+    ) -> Context:
         """The request's condition keys. A session's tags come before its role's of the same key."""
         if principal.role is not None:
             owner = self._state.role(principal.account, principal.role)
+        elif principal is ANONYMOUS or not principal.user:
+            owner = None
         else:
-            owner = self._state.user(principal.account, principal.user) if principal.user else None
+            owner = self._state.user(principal.account, principal.user)
         tags = owner.tags if owner is not None else {}
-        return _context(principal, need, tags, region=region, remote=remote, secure=secure)
+        now = datetime.now(UTC)
+        found: dict[str, Any] = {
+            **_of_principal(principal),
+            **{f"aws:PrincipalTag/{name}": value for name, value in tags.items()},
+            "aws:RequestedRegion": region or None,
+            "aws:SourceIp": remote,
+            "aws:SecureTransport": secure,
+            "aws:CurrentTime": now,
+            "aws:EpochTime": int(now.timestamp()),
+            "aws:ViaAWSService": False,
+            **principal.context,
+            **need.context,
+            **(keys or {}),
+        }
+        return Context({name: value for name, value in found.items() if value is not None})
 
     def _policies(self, principal: Principal) -> tuple[tuple[NamedPolicy, ...], NamedPolicy | None]:
         if principal.role is not None:
@@ -82,18 +175,41 @@ class Authoriser:
             if role is None or role.role_id != principal.role_id:
                 return (), None
             return role.policies, role.boundary
+        if principal.is_root:
+            return (ROOT,), None
         user = self._state.user(principal.account, principal.user or "")
         return (user.policies, user.boundary) if user is not None else ((), None)
 
-    @staticmethod
-    def _refusal(service: str, message: str, *, why: str) -> AwsError:
-        code = "AccessDeniedException" if service not in {"s3", "iam", "sts", "ec2"} else "AccessDenied"
-        return AwsError(code, message, 403, why=why)
+
+def _of_principal(principal: Principal) -> dict[str, Any]:
+    if principal is ANONYMOUS:
+        return {"aws:PrincipalType": "Anonymous", "aws:userid": "anonymous"}
+    federated = principal.session == "federated"
+    return {
+        "aws:PrincipalArn": principal.role_arn or principal.arn,
+        "aws:PrincipalAccount": principal.account,
+        "aws:PrincipalType": "AssumedRole"
+        if principal.role
+        else "FederatedUser"
+        if federated
+        else "Account"
+        if principal.is_root
+        else "User",
+        "aws:PrincipalIsAWSService": False,
+        "aws:userid": principal.user_id,
+        "aws:username": principal.user if principal.user and not federated else None,
+        "aws:ResourceAccount": principal.account,
+    }
+
+
+def _refusal(service: str, message: str, *, why: str) -> AwsError:
+    code = "AccessDeniedException" if service not in {"s3", "iam", "sts", "ec2"} else "AccessDenied"
+    return AwsError(code, message, 403, why=why)
 
 
 # AWS's words for each kind of policy: "because no … allows the … action", "with an explicit deny in …" ("Troubleshoot access
 # denied error messages", IAM User Guide).
-_KINDS = {
+_KINDS: Final = {
     PolicyKind.IDENTITY: ("identity-based policy", "an identity-based policy"),
     PolicyKind.RESOURCE: ("resource-based policy", "a resource-based policy"),
     PolicyKind.TRUST: ("role trust policy", "the role trust policy"),
@@ -107,6 +223,8 @@ _KINDS = {
 
 def _words(principal: Principal, need: Need, decision: Decision) -> str:
     """AWS's sentence ("Troubleshoot access denied error messages", IAM User Guide)."""
+    if principal is ANONYMOUS:
+        return "Access Denied"
     silent, denying = _KINDS[decision.decided_by]
     if decision.outcome is Outcome.EXPLICIT_DENY:
         because = f"with an explicit deny in {denying}"
@@ -116,24 +234,15 @@ def _words(principal: Principal, need: Need, decision: Decision) -> str:
     return f"User: {principal.arn} is not authorized to perform: {need.action}{target} {because}"
 
 
-def _context(
-    principal: Principal, need: Need, tags: Mapping[str, str], *, region: str, remote: str, secure: bool
-) -> Context:
-    now = datetime.now(UTC)
-    keys: dict[str, Any] = {
-        "aws:PrincipalArn": principal.role_arn or principal.arn,
-        "aws:PrincipalAccount": principal.account,
-        "aws:PrincipalType": "AssumedRole" if principal.role else "User",
-        "aws:userid": principal.user_id,
-        "aws:RequestedRegion": region,
-        "aws:SourceIp": remote,
-        "aws:SecureTransport": secure,
-        "aws:CurrentTime": now,
-        "aws:EpochTime": int(now.timestamp()),
-        "aws:ResourceAccount": principal.account,
-    }
-    if principal.user and principal.session != "federated":
-        keys["aws:username"] = principal.user
-    keys |= {f"aws:PrincipalTag/{name}": value for name, value in tags.items()}
-    extra: Mapping[str, Any] = {**principal.context, **need.context}
-    return Context({**keys, **extra})
+def _asks_for_tags(policies: Iterable[NamedPolicy]) -> bool:
+    return any(
+        _EXISTING_TAG in condition.folded or any("${" in value for value in condition.values)
+        for policy in policies
+        for statement in policy.document.statements
+        for condition in statement.conditions
+    ) or any(
+        pattern.kind == "variables" and _EXISTING_TAG in pattern.text.lower()
+        for policy in policies
+        for statement in policy.document.statements
+        for pattern in statement.resource_patterns.rest
+    )

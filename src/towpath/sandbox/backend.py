@@ -1,96 +1,207 @@
-"""The emulator behind the gate: moto, as a WSGI app in this process, authenticated by nobody but the gate.
+"""What stands behind the gate: objects on disk, everything else in the emulator. `Backend.call` is the only way in.
 
-moto's own interface (`/moto-api`) and its instance metadata are not reachable: `Backend.call` refuses their paths,
-whoever asks.
+Buckets are in both: their objects here, their configuration there. With a journal, writes of IAM, EKS and buckets' configuration are
+told to it with the seed and the time they were made with, so that made again they give the same ids, keys and dates.
 """
 
 from __future__ import annotations
 
-import importlib
+import hashlib
 import io
-import os
+import secrets
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
-from functools import lru_cache, partial
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from towpath.sandbox.emulator import OWN_PATHS, Emulator, sdk_session
 from towpath.sandbox.errors import AwsError, SandboxError
+from towpath.sandbox.journal import Journal
+from towpath.sandbox.objects import xml
+from towpath.sandbox.objects.service import CONFIGURATION, ObjectService
+from towpath.sandbox.objects.store import Bucket, Store
 from towpath.sandbox.wire import Body, Request, Response
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from botocore.client import BaseClient
 
-# Read by moto when it is imported: AWS's managed policies exist, and no response invites every web page to read it.
-os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
-os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
-
-OWN_PATHS: Final = (
-    "/moto-api",
-    "/favicon.ico",
-    "/latest/meta-data",
-    "/latest/api",
-    "/latest/dynamic",
-    "/latest/user-data",
-)
-NOT_FORWARDED: Final = frozenset(
-    {"x-moto-account-id", "host", "connection", "content-length", "transfer-encoding", "expect"}
-)
-HOP_BY_HOP: Final = frozenset({"connection", "content-length", "transfer-encoding", "date", "server"})
+CALL: Final = "call"  # the journal's kind of fact
+KEPT: Final = frozenset({"iam", "eks", "s3"})  # STS the gate answers itself
+READS: Final = ("Get", "List", "Simulate", "Generate")
+# What of a request's headers means something to the emulator; signatures and tokens do not.
+_KEPT_HEADERS: Final = ("content-type", "content-md5", "content-encoding", "x-amz-")
+_NOT_KEPT: Final = frozenset({"x-amz-security-token", "x-amz-date", "x-amz-content-sha256"})
+_ACTUAL_RANDOMNESS: Final = (b"CreateVirtualMFADevice",)  # its picture comes from the system, not from the seed
 
 
 class Backend:
-    """moto. S3 calls run side by side; everything else, whose state is small, one at a time."""
+    """Objects, and moto. S3 calls run side by side; the emulator's, whose state is small, one at a time."""
 
     _taken = threading.Lock()  # moto keeps its state in module globals: two sandboxes of one process would share it
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        """`folder` is for the objects."""
         if not self._taken.acquire(blocking=False):
             raise SandboxError(
                 "this process has had its sandbox already; the emulator's state is the process's own",
                 where="towpath.sandbox",
                 todo="share one sandbox (the pytest fixture is one for the session), or start another process: `towpath sandbox`",
             )
-        _without_the_users_profile()
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        self._emulator = Emulator()
+        self._store = Store(folder, fsync=fsync)
+        self._objects = ObjectService(self._store)
+        self._journal: Journal | None = None
 
-        self._app: Any = DomainDispatcherApplication(create_backend_app)
-        self._lock = threading.RLock()
+    @property
+    def version(self) -> str:
+        """Of the emulator: another one may make other ids of the same seed."""
+        return self._emulator.version
 
     def call(self, request: Request, *, service: str, region: str, account: str) -> Response:
-        """Run one request that the gate has already allowed. Raises AwsError InternalFailure if the emulator breaks."""
+        """Run one request that the gate has already allowed. Raises AwsError as the service would."""
         if request.key_path.lower().startswith(OWN_PATHS):
             raise AwsError(
                 "NoSuchKey", "The specified key does not exist.", 404, why="the emulator's own paths are closed"
             )
-        answer = Response(status=500)
+        if service == "s3":
+            return self._s3(request, region=region, account=account)
+        return self._emulated(request, service=service, region=region, account=account)
 
-        def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
-            answer.status = int(status.split(" ", 1)[0])
-            # To a HEAD, Content-Length is the object's and not this response's.
-            dropped = HOP_BY_HOP - {"content-length"} if request.method == "HEAD" else HOP_BY_HOP
-            answer.headers = [(name, value) for name, value in headers if name.lower() not in dropped]
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """What one request changes, here and in the gate's own memory, is kept whole or not at all."""
+        if self._journal is None:
+            yield
+        else:
+            with self._journal.together():
+                yield
 
-        environ = _environ(request, service=service, region=region, account=account)
-        try:
-            with nullcontext() if service == "s3" else self._lock:
-                answer.body = b"".join(_closing(self._app(environ, start_response)))
-        except NotImplementedError as error:
-            raise AwsError("NotImplemented", f"this sandbox's emulator does not have it: {error}", 501) from None
-        except Exception as error:
-            raise AwsError(
-                "InternalFailure",
-                "The request processing has failed because of an unknown error, exception or failure.",
-                500,
-                why=f"the emulator raised {type(error).__name__}: {error}",
-            ) from error
+    def bucket_owner(self, bucket: str) -> str | None:
+        """The account a bucket belongs to, or None if there is no such bucket."""
+        found = self._store.find_bucket(bucket)
+        return found.account if found else None
+
+    # --- the emulator ------------------------------------------------------------------------------------------------
+
+    def _emulated(self, request: Request, *, service: str, region: str, account: str) -> Response:
+        if self._journal is None or service not in KEPT or not _writes(request, service):
+            return self._emulator.call(request, service=service, region=region, account=account)
+        with self._journal.together():
+            seed, now = secrets.token_hex(32), time.time()
+            answer = self._emulator.call(request, service=service, region=region, account=account, seed=seed, at=now)
+            if answer.status < 300:
+                self._journal.add(CALL, _fact(request, answer, service, region, account, seed, now))
         return answer
 
+    def follow(self, journal: Journal) -> None:
+        """Tell `journal` every write from now on."""
+        self._journal = journal
+
+    def again(self, fact: dict[str, Any]) -> None:
+        """Make a write of an earlier run again. Raises SandboxError if it comes out different."""
+        request = Request(
+            method=fact["method"],
+            path=fact["path"],
+            query=fact["query"],
+            headers={"host": "localhost", **fact["headers"]},
+            body=Body([fact["body"].encode("latin-1")]),
+        )
+        answer = self._emulator.call(
+            request,
+            service=fact["service"],
+            region=fact["region"],
+            account=fact["account"],
+            seed=fact["seed"],
+            at=fact["at"],
+        )
+        if answer.status != fact["status"] or _digest(request, answer) != fact["answer"]:
+            raise SandboxError(
+                f"a write of {fact['service']} does not come out as it did when it was made ({fact['method']} {fact['path'][:80]})",
+                where="the journal",
+                todo="start with the version of towpath and moto that made this directory, or with an empty one",
+            )
+
+    def reconcile(self) -> None:
+        """After a start: where a kill came between the two, buckets are those the objects know."""
+        there = self._emulator.buckets()
+        for bucket in self._store.buckets():
+            if bucket.name not in there:
+                self._emulated(_creation(bucket), service="s3", region=bucket.region, account=bucket.account)
+        for name in there.keys() - {bucket.name for bucket in self._store.buckets()}:
+            request = Request(method="DELETE", path=f"/{name}", headers={"host": "localhost"})
+            self._emulated(request, service="s3", region="us-east-1", account=there[name])
+
+    # --- S3 ----------------------------------------------------------------------------------------------------------
+
+    def _s3(self, request: Request, *, region: str, account: str) -> Response:
+        name, _, key = request.key_path.removeprefix("/").partition("/")
+        if name and not key:
+            if request.method in {"PUT", "DELETE"} and not CONFIGURATION & request.arguments.keys():
+                change = self._create_bucket if request.method == "PUT" else self._delete_bucket
+                with self.together():
+                    return change(request, name, region=region, account=account)
+            if request.method == "PUT" and "versioning" in request.arguments:
+                with self.together():
+                    return self._put_versioning(request, name, region=region)
+        answer = self._objects.answer(request, name, key, account=account)
+        if answer is not None:
+            return answer
+        return self._emulated(request, service="s3", region=region, account=self._store.bucket(name).account)
+
+    def _create_bucket(self, request: Request, name: str, *, region: str, account: str) -> Response:
+        if request.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
+            raise AwsError("NotImplemented", "Object Lock is not implemented by this sandbox.", 501)
+        there = self._store.find_bucket(name)
+        if there is not None and there.account != account:
+            raise AwsError(
+                "BucketAlreadyExists",
+                "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.",
+                409,
+                details={"BucketName": name},
+            )
+        if there is not None and (there.region != "us-east-1" or region != "us-east-1"):
+            raise AwsError(
+                "BucketAlreadyOwnedByYou",
+                "Your previous request to create the named bucket succeeded and you already own it.",
+                409,
+                details={"BucketName": name},
+            )
+        answer = self._emulated(request, service="s3", region=region, account=account)
+        if answer.status < 300 and there is None:
+            text = request.body.read()
+            place = (
+                xml.parse(text, "CreateBucketConfiguration").findtext("LocationConstraint") if text.strip() else None
+            )
+            place = "eu-west-1" if place == "EU" else place or "us-east-1"
+            self._store.keep_bucket(Bucket(name=name, account=account, region=place, created=time.time()))
+        return answer
+
+    def _delete_bucket(self, request: Request, name: str, *, region: str, account: str) -> Response:
+        bucket = self._store.bucket(name)
+        self._store.delete_bucket(name)
+        answer = self._emulated(request, service="s3", region=region, account=bucket.account)
+        return answer if answer.status < 300 else xml.empty(204)
+
+    def _put_versioning(self, request: Request, name: str, *, region: str) -> Response:
+        bucket = self._store.bucket(name)
+        answer = self._emulated(request, service="s3", region=region, account=bucket.account)
+        if answer.status < 300:
+            status = xml.parse(request.body.read(), "VersioningConfiguration").findtext("Status")
+            if status not in {"Enabled", "Suspended"}:
+                raise xml.malformed()
+            self._store.keep_bucket(replace(bucket, versioning=status))
+        return answer
+
+    # --- for the gate's own reading ----------------------------------------------------------------------------------
+
     def client(self, service: str, *, account: str, region: str) -> BaseClient:
-        """A botocore client whose calls go straight into the emulator, for the gate's own reading of its state."""
-        client = _session().create_client(
+        """A botocore client whose calls go straight into the backend, for the gate's own reading of its state."""
+        client = sdk_session().create_client(
             service, region_name=region, aws_access_key_id="gate", aws_secret_access_key="gate"
         )
         events: Any = client.meta.events
@@ -114,6 +225,16 @@ class Backend:
         answer = self.call(request, service=service, region=region, account=account)
         return AWSResponse(str(prepared.url), answer.status, cast("Any", dict(answer.headers)), _Raw(answer.read()))
 
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget everything. The journal is the caller's to begin anew."""
+        self._emulator.reset()
+        self._store.clear()
+
+    def close(self) -> None:
+        self._store.close()
+
 
 class _Raw(io.BytesIO):
     """The little of urllib3's response that botocore reads."""
@@ -123,75 +244,47 @@ class _Raw(io.BytesIO):
             yield chunk
 
 
-@lru_cache(maxsize=1)
-def _session() -> Any:
-    """An SDK session that reads no setting of the user's: neither AWS_PROFILE nor a configuration file."""
-    import botocore.session
+def _writes(request: Request, service: str) -> bool:
+    if service == "iam":
+        return not request.form.get("Action", "").startswith(READS)
+    return request.method not in {"GET", "HEAD"}
 
-    nothing: dict[str, tuple[None, None, str | None, None]] = {
-        "profile": (None, None, None, None),
-        "config_file": (None, None, os.devnull, None),
-        "credentials_file": (None, None, os.devnull, None),
+
+def _fact(
+    request: Request, answer: Response, service: str, region: str, account: str, seed: str, now: float
+) -> dict[str, Any]:
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name.startswith(_KEPT_HEADERS) and name not in _NOT_KEPT
     }
-    return botocore.session.Session(session_vars=nothing)
-
-
-def _without_the_users_profile() -> None:
-    """The emulator asks the SDK for lists of regions, one of them when it is imported: with the user's AWS_PROFILE that can fail."""
-    boto3: Any = importlib.import_module("boto3")
-    ours, theirs = partial(boto3.Session, botocore_session=_session()), boto3.Session
-    boto3.Session = ours
-    try:
-        for name in ("core.base_backend", "ec2.models.availability_zones_and_regions", "eks.utils"):
-            module: Any = importlib.import_module(f"moto.{name}")
-            module.Session = ours
-    finally:
-        boto3.Session = theirs
-
-
-def _closing(parts: Iterable[bytes]) -> Iterator[bytes]:
-    try:
-        yield from parts
-    finally:
-        close = getattr(parts, "close", None)
-        if close is not None:
-            close()
-
-
-def _environ(request: Request, *, service: str, region: str, account: str) -> dict[str, Any]:
-    host = request.headers.get("host", "localhost")
-    stream = request.body.stream()
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": request.method,
-        # WSGI wants the decoded path as latin-1 text (PEP 3333).
-        "PATH_INFO": unquote(request.path, encoding="latin-1") or "/",
-        "QUERY_STRING": request.query,
-        "RAW_URI": request.path + (f"?{request.query}" if request.query else ""),
-        "REQUEST_URI": request.path + (f"?{request.query}" if request.query else ""),
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "SCRIPT_NAME": "",
-        "CONTENT_LENGTH": str(request.body.length),
-        "HTTP_HOST": host,
-        "HTTP_X_MOTO_ACCOUNT_ID": account,
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": stream,
-        "wsgi.input_terminated": True,
-        "wsgi.errors": io.StringIO(),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
+    return {
+        "service": service,
+        "region": region,
+        "account": account,
+        "method": request.method,
+        "path": request.path,
+        "query": request.query,
+        "headers": headers,
+        "body": request.body.read().decode("latin-1"),
+        "seed": seed,
+        "at": now,
+        "status": answer.status,
+        "answer": _digest(request, answer),
     }
-    for name, value in request.headers.items():
-        if name == "content-type":
-            environ["CONTENT_TYPE"] = value
-        elif name not in NOT_FORWARDED:
-            environ["HTTP_" + name.upper().replace("-", "_")] = value
-    # The emulator routes by the credential scope; the gate has decided which service this is, so it says so.
-    environ["HTTP_AUTHORIZATION"] = (
-        f"AWS4-HMAC-SHA256 Credential=GATE/20200101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
-    )
-    return environ
+
+
+def _digest(request: Request, answer: Response) -> str:
+    """Of the answer: the same seed has to give the same one."""
+    body = request.body.read()
+    if any(name in body for name in _ACTUAL_RANDOMNESS):
+        return ""
+    return hashlib.sha256(answer.read()).hexdigest()[:16]
+
+
+def _creation(bucket: Bucket) -> Request:
+    body = b""
+    if bucket.region != "us-east-1":
+        inner = xml.element("LocationConstraint", bucket.region)
+        body = f'<CreateBucketConfiguration xmlns="{xml.NAMESPACE}">{inner}</CreateBucketConfiguration>'.encode()
+    return Request(method="PUT", path=f"/{bucket.name}", headers={"host": "localhost"}, body=Body([body]))

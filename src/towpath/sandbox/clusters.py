@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -53,7 +54,8 @@ class ServiceAccount:
 class Cluster:
     """One cluster: its name, its issuer (keys are made when they are first needed), its service accounts."""
 
-    def __init__(self, *, account: str, region: str, name: str) -> None:
+    def __init__(self, *, account: str, region: str, name: str, registry: Clusters) -> None:
+        self._registry = registry
         self.account = account
         self.region = region
         self.name = name
@@ -68,7 +70,26 @@ class Cluster:
         with self._lock:
             if self._issuer is None:
                 self._issuer = SigningIssuer(self.issuer_url)
+                self._registry.told(self, there=True)
             return self._issuer
+
+    def exported_keys(self) -> dict[str, Any] | None:
+        """The issuer's private keys; None if they were not needed yet."""
+        return self._issuer.export() if self._issuer is not None else None
+
+    def restore(self, *, identifier: str, keys: dict[str, Any] | None) -> None:
+        """Be the cluster that had this issuer; nobody is told."""
+        with self._lock:
+            self.identifier = identifier
+            self.issuer_url = issuer_url(self.region, identifier)
+            self._issuer = SigningIssuer(self.issuer_url, keys=keys["keys"]) if keys else None
+
+    def restore_account(self, namespace: str, name: str, account: ServiceAccount | None) -> None:
+        with self._lock:
+            if account is None:
+                self._service_accounts.pop((namespace, name), None)
+            else:
+                self._service_accounts[namespace, name] = account
 
     def find(self, namespace: str, name: str) -> ServiceAccount | None:
         return self._service_accounts.get((namespace, name))
@@ -89,11 +110,15 @@ class Cluster:
                         target.pop(key, None)
                     else:
                         target[key] = value
+            self._registry.told_account(self, found, there=True)
             return found
 
     def delete(self, namespace: str, name: str) -> bool:
         with self._lock:
-            return self._service_accounts.pop((namespace, name), None) is not None
+            found = self._service_accounts.pop((namespace, name), None)
+            if found is not None:
+                self._registry.told_account(self, found, there=False)
+            return found is not None
 
     def token(self, namespace: str, name: str, *, audiences: list[str] | None, expires_in: int) -> tuple[str, datetime]:
         """A token as the API server would sign it, and its end. `expires_in` seconds may be negative, for tests."""
@@ -116,16 +141,28 @@ class Clusters:
     def __init__(self) -> None:
         self._clusters: dict[tuple[str, str, str], Cluster] = {}
         self._lock = threading.Lock()
+        # Told of every change of a cluster, or of one of its service accounts.
+        self.told: Callable[..., None] = _nobody
+        self.told_account: Callable[..., None] = _nobody
 
     def add(self, *, account: str, region: str, name: str) -> Cluster:
         with self._lock:
-            return self._clusters.setdefault(
-                (account, region, name), Cluster(account=account, region=region, name=name)
-            )
+            found = self._clusters.get((account, region, name))
+            if found is None:
+                found = Cluster(account=account, region=region, name=name, registry=self)
+                self._clusters[account, region, name] = found
+                self.told(found, there=True)
+            return found
 
     def remove(self, *, account: str, region: str, name: str) -> None:
         with self._lock:
-            self._clusters.pop((account, region, name), None)
+            found = self._clusters.pop((account, region, name), None)
+            if found is not None:
+                self.told(found, there=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._clusters.clear()
 
     def find(self, *, account: str, region: str, name: str) -> Cluster | None:
         return self._clusters.get((account, region, name))
@@ -143,3 +180,7 @@ class Clusters:
     def names(self) -> list[str]:
         with self._lock:
             return sorted(c.name for c in self._clusters.values())
+
+
+def _nobody(*_: object, **__: object) -> None:
+    """Nobody is told."""

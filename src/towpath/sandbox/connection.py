@@ -71,10 +71,11 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is None or self._reader.peek(IDLE) != TLS_HELLO:
             return
-        self.is_idle = False
-        self._socket.settimeout(HEAD_TIME)
-        self._socket = self._tls.wrap_socket(self._socket, server_side=True, suppress_ragged_eofs=True)
-        self._socket.settimeout(SLICE)
+        wrapped = self._tls.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+        self._socket = wrapped  # before the handshake, so that it can be shut meanwhile
+        wrapped.settimeout(HEAD_TIME)
+        wrapped.do_handshake()
+        wrapped.settimeout(SLICE)
         self._reader = Reader(self._socket)
 
     def _one(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, cast
 
+from towpath.sandbox import service_models
 from towpath.sandbox.errors import AwsError
 
 DEEPEST: Final = 6  # levels of structures and lists; the deepest of IAM and STS has three
@@ -44,17 +45,9 @@ def shaped(service: str, operation: str, form: Mapping[str, str]) -> dict[str, A
     return found
 
 
-@lru_cache(maxsize=4)
-def _shapes(service: str) -> dict[str, Any]:
-    import botocore.session
-
-    loader: Any = botocore.session.Session().get_component("data_loader")
-    return cast("dict[str, Any]", loader.load_service_model(service, "service-2"))
-
-
 @lru_cache(maxsize=512)
 def _input(service: str, operation: str) -> tuple[dict[str, Any], str | None]:
-    model = _shapes(service)
+    model = service_models.source(service) or {"operations": {}, "shapes": {}}
     found = model["operations"].get(operation, {}).get("input")
     return model["shapes"], str(found["shape"]) if found else None
 

@@ -7,22 +7,37 @@ permission, a missing permission before a missing resource.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from towpath.sandbox import callers, client_ids, endpoints, operations, resources, s3_operations, sigv4, unique_ids
+from towpath.sandbox import (
+    client_ids,
+    constraints,
+    emulated,
+    endpoints,
+    operations,
+    own_user,
+    principal_ids,
+    resources,
+    sigv4,
+    unique_ids,
+)
+from towpath.sandbox.accounts import Accounts
 from towpath.sandbox.admin import PREFIX, Admin
-from towpath.sandbox.authorise import Authoriser
+from towpath.sandbox.authenticate import Authenticator, Caller, anonymous
+from towpath.sandbox.authorise import OWN, Authoriser, Target
 from towpath.sandbox.backend import Backend
+from towpath.sandbox.buckets import Buckets
 from towpath.sandbox.creation import CreationRules
 from towpath.sandbox.eks import Eks
 from towpath.sandbox.errors import AwsError, render
 from towpath.sandbox.faults import Faults, InjectedFault
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.operations import Operation
-from towpath.sandbox.principals import ANONYMOUS, Key, Keys, Principal
+from towpath.sandbox.principals import ANONYMOUS, Keys, Principal
 from towpath.sandbox.record import Needed, Record
+from towpath.sandbox.s3.service import S3
 from towpath.sandbox.s3_operations import Need
 from towpath.sandbox.sts import UNSIGNED, Sts, user_sessions
 from towpath.sandbox.wire import Request, Response
@@ -62,6 +77,9 @@ class Gate:
         authoriser: Authoriser,
         record: Record,
         faults: Faults,
+        buckets: Buckets,
+        accounts: Accounts,
+        region: str,
         hosts: Collection[str],
     ) -> None:
         self._backend = backend
@@ -74,7 +92,16 @@ class Gate:
         self._record = record
         self._faults = faults
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._region = region
         self._rules = CreationRules(state)
+        self._authenticator = Authenticator(keys, state)
+        self._s3 = S3(
+            backend=backend,
+            buckets=buckets,
+            authenticator=self._authenticator,
+            exists=lambda account, kind, name: _exists(accounts, state, account, kind, name),
+            partition=state.partition,
+        )
 
     def handle(self, request: Request) -> Response:
         if not self._known_host(request.host):
@@ -127,20 +154,24 @@ class Gate:
         )
 
     def _answer(self, request: Request, seen: Seen) -> Response:
-        scope = sigv4.parse(request)
+        try:
+            scope = sigv4.parse(request)
+        except AwsError:
+            if not sigv4.meant_for_s3(request):
+                seen.service, seen.protocol = "sts", "query"
+            raise
         if scope is None:
             return self._unsigned(request, seen)
         seen.service = scope.service
         if scope.service != "s3":
-            found = operations.model(scope.service)
-            seen.protocol = found.protocol if found else "query"
-        principal = self._authenticate(request, scope)
-        seen.who = principal.arn
+            seen.protocol = operations.protocol(request, scope.service)
+        caller = self._authenticate(request, scope)
+        seen.who = caller.principal.arn
         if scope.service == "s3":
-            return self._s3(request, principal, scope.region, seen)
+            return self._s3_call(request, caller, seen)
         operation = operations.identify(request, scope.service)
         seen.action = operation.action
-        return self._operation(operation, request, principal, scope.region, seen)
+        return self._operation(operation, request, caller.principal, scope.region, seen)
 
     def _unsigned(self, request: Request, seen: Seen) -> Response:
         """The exchanges that carry no signature; S3 answers AccessDenied, every other service MissingAuthenticationToken."""
@@ -157,53 +188,47 @@ class Gate:
             seen.service, seen.protocol = ("sts", "query") if "Action" in form else ("", "json")
             seen.action = form.get("Action", request.headers.get("x-amz-target", ""))[:120]
             raise AwsError("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
-        return self._s3(request, ANONYMOUS, self._state.region, seen)
+        return self._s3_call(request, anonymous(request), seen)
 
-    def _authenticate(self, request: Request, scope: sigv4.Scope) -> Principal:
-        s3 = scope.service == "s3"
-        key = self._keys.find(scope.access_key)
-        if key is None or not _token_fits(key, scope):
-            if key is None and s3:
-                raise AwsError(
-                    "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", 403
-                )
-            if s3:
-                raise AwsError(
-                    "InvalidToken",
-                    "The provided token is malformed or otherwise invalid.",
-                    400,
-                    why="session token missing or not this key's",
-                )
-            raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
-        now = datetime.now(UTC)
-        sigv4.verify(request, scope, key.secret, now=now)
-        if key.expires_at is not None and now >= key.expires_at:
-            if s3:
-                raise AwsError("ExpiredToken", "The provided token has expired.", 400)
-            raise AwsError("ExpiredToken", "The security token included in the request is expired", 403)
+    def _authenticate(self, request: Request, scope: sigv4.Scope) -> Caller:
+        caller = self._authenticator.of_request(request, scope)
         endpoints.check_region(request.host, scope.service, scope.region)
-        return callers.current(key.principal, self._state, s3=s3)
+        return caller
 
-    def _s3(self, request: Request, principal: Principal, region: str, seen: Seen) -> Response:
+    def _s3_call(self, request: Request, caller: Caller, seen: Seen) -> Response:
         seen.service, seen.protocol = "s3", "rest-xml"
-        bucket, key, path = s3_operations.split(request, self._hosts)
-        needs = s3_operations.needs(request, bucket, key, partition=self._state.partition)
-        seen.action, seen.resource = needs[0].action, needs[0].resource
-        self._faults.strike(seen.action)
-        for need in needs:
-            self._allow(need, principal, "s3", region, request, seen)
-        seen.action, seen.resource = needs[0].action, needs[0].resource
-        # The emulator sees path style only, so that it and the gate cannot read two buckets out of one request.
-        inner = replace(request, path=path, headers={**request.headers, "host": "localhost"})
-        return self._backend.call(inner, service="s3", region=region, account=principal.account)
+        first: list[Need] = []
+        refused: list[AwsError] = []
+
+        def starts(need: Need) -> None:
+            first.append(need)
+            seen.action, seen.resource = need.action, need.resource
+            self._faults.strike(need.action)
+
+        def allow(need: Need, target: Target, who: Caller) -> None:
+            seen.who = who.principal.arn if who.principal is not ANONYMOUS else "anonymous"
+            try:
+                self._allow(need, who.principal, "s3", who.region or self._region, request, seen, target)
+            except AwsError as error:
+                refused.append(error)
+                raise
+
+        response = self._s3.answer(request, caller, hosts=self._hosts, region=self._region, allow=allow, starts=starts)
+        if first:
+            seen.action, seen.resource = first[0].action, first[0].resource
+        if refused:  # DeleteObjects goes on without the keys it may not delete
+            seen.why = f"{len(refused)} of its keys were refused, the first: {refused[0].why}"
+        return response
 
     def _operation(
         self, operation: Operation, request: Request, principal: Principal, region: str, seen: Seen
     ) -> Response:
         account = principal.account
-        seen.resource = resources.resource(operation, account=account, region=region, state=self._state)
-        user_sessions.check_reach(principal, operation.service, operation.name)
+        operation = own_user.named(operation, principal)
+        needed = resources.needs(operation, account=account, region=region, state=self._state)
+        seen.resource = needed[0].resource
         self._faults.strike(operation.action)
+        user_sessions.check_reach(principal, operation.service, operation.name)
         if operation.service == "sts":
             if operation.name == "AssumeRole":
                 seen.needs.append(Needed(action=operation.action, resource=seen.resource, context={}))
@@ -212,10 +237,14 @@ class Gate:
             )
             seen.why = "verified"
             return response
-        need = Need(action=operation.action, resource=seen.resource, context=resources.context(operation))
-        self._allow(need, principal, operation.service, region, request, seen)
+        for need in needed:
+            self._allow(need, principal, operation.service, region, request, seen)
+        seen.action, seen.resource = needed[0].action, needed[0].resource
+        emulated.check(operation)
+        request = operations.plain(request, operation)
         if operation.service == "eks":
-            return self._eks.answer(operation, request, account=account, region=region)
+            with self._backend.together():
+                return self._eks.answer(operation, request, account=account, region=region)
         if operation.service == "iam":
             return self._iam(operation, request, account)
         return self._backend.call(request, service=operation.service, region=region, account=account)
@@ -225,24 +254,49 @@ class Gate:
             return _with_unique_ids(
                 self._backend.call(request, service="iam", region=self._state.region, account=account)
             )
+        with self._backend.together():
+            return self._iam_write(operation, request, account)
+
+    def _iam_write(self, operation: Operation, request: Request, account: str) -> Response:
+        parameters = constraints.shaped("iam", operation.name, operation.parameters)
         with self._state.writing(account):
-            self._rules.check(operation.name, account, operation.parameters)
+            self._rules.check(operation.name, account, parameters)
             if operation.name in client_ids.OPERATIONS:
                 return client_ids.answer(
-                    self._backend, operation.name, operation.parameters, account=account, region=self._state.region
+                    self._backend, operation.name, parameters, account=account, region=self._state.region
                 )
+            gone = principal_ids.of_deleted(self._state, operation.name, account, parameters)
             response = self._backend.call(request, service="iam", region=self._state.region, account=account)
         if response.status < 300:
+            if gone is not None:
+                principal_ids.replace_everywhere(self._state, gone)
             self._keys.follow(
                 operation.name, operation.parameters, response.read(), account=account, partition=self._state.partition
             )
         return _with_unique_ids(response)
 
-    def _allow(self, need: Need, principal: Principal, service: str, region: str, request: Request, seen: Seen) -> None:
+    def _allow(
+        self,
+        need: Need,
+        principal: Principal,
+        service: str,
+        region: str,
+        request: Request,
+        seen: Seen,
+        target: Target = OWN,
+    ) -> None:
         seen.action, seen.resource = need.action, need.resource
         seen.needs.append(Needed(action=need.action, resource=need.resource, context=need.context))
         seen.why = self._authoriser.allow(
-            principal, need, service=service, region=region, remote=request.remote, secure=False
+            principal,
+            need,
+            service=service,
+            region=region,
+            remote=request.remote,
+            secure=request.secure,
+            target=target,
+            user_agent=request.headers.get("user-agent"),
+            referer=request.headers.get("referer"),
         )
 
 
@@ -251,5 +305,8 @@ def _with_unique_ids(response: Response) -> Response:
     return response
 
 
-def _token_fits(key: Key, scope: sigv4.Scope) -> bool:
-    return key.session_token == scope.session_token
+def _exists(accounts: Accounts, state: IamState, account: str, kind: str, name: str) -> bool:
+    """Whether a principal exists; of an account that was never used here nothing can be said, and it may."""
+    if not accounts.known(account):
+        return True
+    return (state.role(account, name) if kind == "role" else state.user(account, name)) is not None

@@ -30,6 +30,7 @@ class Role:
     trust: PolicyDocument
     policies: tuple[NamedPolicy, ...]
     boundary: NamedPolicy | None
+    boundary_arn: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -40,6 +41,7 @@ class User:
     user_id: str
     policies: tuple[NamedPolicy, ...]
     boundary: NamedPolicy | None
+    boundary_arn: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -77,6 +79,13 @@ class IamState:
             finally:
                 self._changed(account)
 
+    def clear(self) -> None:
+        """Everything is another now: read all of it anew."""
+        with self._lock:
+            accounts = {key[0] for key in self._cache} | self._generation.keys()
+        for account in accounts:
+            self._changed(account)
+
     def _changed(self, account: str) -> None:
         with self._lock:
             self._generation[account] = self._generation.get(account, 0) + 1
@@ -99,6 +108,10 @@ class IamState:
     def policy_arns(self, account: str) -> frozenset[str]:
         return self._cached(account, "policies", "", lambda: self._read_policy_arns(account))
 
+    def arn_of(self, account: str, kind: str, name: str) -> str | None:
+        """Of a "group" or an "instance_profile" by its name; their paths are part of their ARNs."""
+        return self._cached(account, kind, name, lambda: self._read_arn(account, kind, name))
+
     def managed_policy(self, account: str, arn: str) -> NamedPolicy | None:
         """A managed policy's default version; the account's own and AWS's only. None when there is none."""
         if arn.split(":")[4:5] not in ([account], ["aws"]):
@@ -118,14 +131,24 @@ class IamState:
                 self._cache[key] = value
         return value
 
-    def _client(self, account: str) -> Any:
+    def accounts(self) -> list[str]:
+        """Those whose IAM was ever asked or written."""
+        with self._lock:
+            return sorted(self._clients)
+
+    def used(self, account: str) -> bool:
+        with self._lock:
+            return account in self._clients
+
+    def client(self, account: str) -> Any:
+        """A client of the emulator's IAM in that account."""
         with self._lock:
             if account not in self._clients:
                 self._clients[account] = self._backend.client("iam", account=account, region=self.region)
             return self._clients[account]
 
     def _read_role(self, account: str, name: str) -> Role | None:
-        iam = self._client(account)
+        iam = self.client(account)
         try:
             role = iam.get_role(RoleName=name)["Role"]
         except iam.exceptions.NoSuchEntityException:
@@ -148,11 +171,12 @@ class IamState:
             trust=parse_policy(role["AssumeRolePolicyDocument"], kind=PolicyKind.TRUST, name=f"trust policy of {name}"),
             policies=tuple(policies),
             boundary=self._boundary(iam, role),
+            boundary_arn=_boundary_arn(role),
             tags=_tags(role),
         )
 
     def _read_user(self, account: str, name: str) -> User | None:
-        iam = self._client(account)
+        iam = self.client(account)
         try:
             user = iam.get_user(UserName=name)["User"]
         except iam.exceptions.NoSuchEntityException:
@@ -185,27 +209,35 @@ class IamState:
             user_id=unique_ids.spelt("UserId", user["UserId"]),
             policies=tuple(policies),
             boundary=self._boundary(iam, user),
+            boundary_arn=_boundary_arn(user),
             tags=_tags(user),
         )
 
     def _boundary(self, iam: Any, entity: Mapping[str, Any]) -> NamedPolicy | None:
-        boundary = entity.get("PermissionsBoundary")
-        return self._managed(iam, boundary["PermissionsBoundaryArn"]) if boundary else None
+        arn = _boundary_arn(entity)
+        return self._managed(iam, arn) if arn else None
 
     def _managed(self, iam: Any, arn: str) -> NamedPolicy:
         version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
         document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
         return _named(arn.rpartition("/")[2], document)
 
+    def _read_arn(self, account: str, kind: str, name: str) -> str | None:
+        iam, member = self.client(account), kind.title().replace("_", "")
+        try:
+            return str(getattr(iam, f"get_{kind}")(**{f"{member}Name": name})[member]["Arn"])
+        except iam.exceptions.NoSuchEntityException:
+            return None
+
     def _read_managed(self, account: str, arn: str) -> NamedPolicy | None:
-        iam = self._client(account)
+        iam = self.client(account)
         try:
             return self._managed(iam, arn)
         except iam.exceptions.NoSuchEntityException:
             return None
 
     def _read_providers(self, account: str) -> dict[str, Provider]:
-        iam = self._client(account)
+        iam = self.client(account)
         found: dict[str, Provider] = {}
         for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
             provider = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=item["Arn"])
@@ -215,12 +247,17 @@ class IamState:
         return found
 
     def _read_role_names(self, account: str) -> dict[str, str]:
-        return {role["RoleName"].lower(): role["Arn"] for role in _pages(self._client(account), "list_roles", "Roles")}
+        return {role["RoleName"].lower(): role["Arn"] for role in _pages(self.client(account), "list_roles", "Roles")}
 
     def _read_policy_arns(self, account: str) -> frozenset[str]:
         return frozenset(
-            item["Arn"] for item in _pages(self._client(account), "list_policies", "Policies", Scope="Local")
+            item["Arn"] for item in _pages(self.client(account), "list_policies", "Policies", Scope="Local")
         )
+
+
+def _boundary_arn(entity: Mapping[str, Any]) -> str | None:
+    boundary = entity.get("PermissionsBoundary")
+    return str(boundary["PermissionsBoundaryArn"]) if boundary else None
 
 
 def _tags(entity: Mapping[str, Any]) -> dict[str, str]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from towpath.iam import partition as partitions
 from towpath.oidc.fetch import Fetcher
 from towpath.oidc.jwks import JwksCache
+from towpath.sandbox import facts
 from towpath.sandbox.accounts import Accounts
 from towpath.sandbox.admin import PREFIX, Admin
 from towpath.sandbox.authorise import Authoriser
-from towpath.sandbox.backend import Backend
+from towpath.sandbox.backend import CALL, Backend
+from towpath.sandbox.buckets import Buckets
 from towpath.sandbox.clusters import Clusters
 from towpath.sandbox.eks import Eks
 from towpath.sandbox.errors import SandboxError
@@ -22,14 +27,17 @@ from towpath.sandbox.faults import Faults
 from towpath.sandbox.gate import Gate
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.issuers import SandboxFetcher
+from towpath.sandbox.journal import Journal
 from towpath.sandbox.principals import Key, Keys
 from towpath.sandbox.record import Record
 from towpath.sandbox.server import Server
 from towpath.sandbox.settings import SandboxSettings
+from towpath.sandbox.state_directory import JOURNAL, OBJECTS, RESETTING, StateDirectory
 from towpath.sandbox.sts import Sts
 from towpath.sandbox.tls import Authority, TrustFiles
 
 ALL_ADDRESSES: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound; and how to reach them
+REWRITTEN: Final = 16 * 1024 * 1024  # bytes of a journal from which on a start leaves out what no longer counts
 KEY_INTERVAL: Final = (
     1.0  # seconds between two looks for a rotated key; tests rotate, and wait no longer than they must
 )
@@ -40,15 +48,25 @@ class Sandbox:
 
     def __init__(self, settings: SandboxSettings | None = None) -> None:
         self.settings = settings or SandboxSettings()
-        backend = Backend()
-        state = IamState(backend, partition=self.settings.partition)
+        self._directory = StateDirectory.open(self.settings.state) if self.settings.state else StateDirectory.make()
+        try:
+            self._build()
+        except BaseException:
+            self._directory.close()
+            raise
+
+    def _build(self) -> None:
+        self._backend = backend = Backend(self._directory.path / OBJECTS, fsync=self.settings.fsync)
+        self._state = state = IamState(backend, partition=self.settings.partition)
         authoriser = Authoriser(state)
         self.clusters = Clusters()
         self.record = Record()
         self.faults = Faults(self.settings.faults, seed=self.settings.fault_seed)
+        self.buckets = Buckets()
         self.secret = secrets.token_urlsafe(32)
         self._keys = Keys()
         self.accounts = Accounts(self._keys, partition=self.settings.partition)
+        self._journal = self._remember() if self.settings.state else None
         self.admin_key: Key = self.account(self.settings.account)
         for account in self.settings.accounts:
             self.account(account)
@@ -56,7 +74,7 @@ class Sandbox:
         sts = Sts(
             state=state, keys=self._keys, jwks=JwksCache(fetcher, refetch_interval=KEY_INTERVAL), authoriser=authoriser
         )
-        eks = Eks(backend=backend, clusters=self.clusters)
+        self._eks = eks = Eks(backend=backend, clusters=self.clusters)
         hosts = {"localhost", "127.0.0.1", "::1", self.settings.listen, *self.settings.hosts}
         self.gate = Gate(
             backend=backend,
@@ -74,19 +92,71 @@ class Sandbox:
             authoriser=authoriser,
             record=self.record,
             faults=self.faults,
+            buckets=self.buckets,
+            accounts=self.accounts,
+            region=self.settings.region,
             hosts=hosts,
         )
-        eks.create(
-            self.settings.cluster,
-            account=self.settings.account,
-            region=self.settings.region,
-            partition=self.settings.partition,
-        )
+        self._first_cluster()
         self._authority = Authority(hosts - ALL_ADDRESSES.keys())
         self._trust: TrustFiles | None = None
         self._server = Server(
             self.gate.handle, host=self.settings.listen, port=self.settings.port, tls=self._authority.context
         )
+
+    def _first_cluster(self) -> None:
+        place = {"account": self.settings.account, "region": self.settings.region}
+        if self.clusters.find(**place, name=self.settings.cluster) is None:
+            with self._backend.together():
+                self._eks.create(self.settings.cluster, **place, partition=self.settings.partition)
+
+    def _remember(self) -> Journal:
+        """What an earlier run acknowledged is true again, and what this one will is kept."""
+        header = {"account": self.settings.account, "partition": self.settings.partition, "moto": self._backend.version}
+        journal = Journal(self._directory.path / JOURNAL, header, fsync=self.settings.fsync)
+        if self._resetting.exists():  # killed while it was being emptied
+            journal.rewrite(facts.administrator_only(self.settings.account))
+            self._backend.reset()
+            self._resetting.unlink()
+        elif journal.size > REWRITTEN:
+            journal.rewrite(facts.still_counts(datetime.now(UTC)))
+        journal.replay(
+            {
+                CALL: self._backend.again,
+                facts.KEY: facts.follow_keys(self._keys, journal),
+                **facts.follow_clusters(self.clusters, journal),
+                facts.SECRET: self._take_secret,
+            }
+        )
+        journal.add(facts.SECRET, {"secret": self.secret})
+        self.accounts.restore()
+        self._backend.follow(journal)
+        self._backend.reconcile()
+        return journal
+
+    def _take_secret(self, fact: Mapping[str, str]) -> None:
+        self.secret = fact["secret"]
+
+    def reset(self) -> None:
+        """Empty it: all but the listener, its CA, and the administrator's key and secret. What is kept on disk goes too."""
+        with self._backend.together():
+            self._resetting.touch(mode=0o600)
+            if self._journal is not None:
+                self._journal.rewrite(facts.administrator_only(self.settings.account))
+            self._backend.reset()
+            self._keys.clear([self.admin_key])
+            self.accounts.restore()
+            for account in self.settings.accounts:
+                self.account(account)
+            self.clusters.clear()
+            self._state.clear()
+            self._first_cluster()
+            self.record.clear()
+            self._resetting.unlink()
+
+    @property
+    def _resetting(self) -> Path:
+        return self._directory.path / RESETTING
 
     def start(self) -> Self:
         self._server.start()
@@ -98,6 +168,10 @@ class Sandbox:
         self._server.stop()
         if self._trust is not None:
             self._trust.remove()
+        if self._journal is not None:
+            self._journal.close()
+        self._backend.close()
+        self._directory.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -110,6 +184,19 @@ class Sandbox:
     def account(self, account: str) -> Key:
         """The root key of an account, which exists from now on. Raises UsageError unless `account` is twelve digits."""
         return self.accounts.root(account)
+
+    @contextmanager
+    def sessions_of(self, longest: timedelta) -> Generator[None]:
+        """Sessions that begin within the block end after `longest`, whatever was asked for.
+
+        AWS gives none of less than 15 minutes; this is how a test sees a client refresh. It makes sessions shorter and
+        never longer, and no request can ask for it.
+        """
+        self._keys.longest_session = longest
+        try:
+            yield
+        finally:
+            self._keys.longest_session = None
 
     @property
     def endpoint(self) -> str:

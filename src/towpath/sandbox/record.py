@@ -20,7 +20,7 @@ class Needed:
 
     action: str
     resource: str
-    context: Mapping[str, str]
+    context: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

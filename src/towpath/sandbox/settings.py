@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from towpath.errors import UsageError
@@ -31,6 +32,9 @@ class SandboxSettings:
     issuers: tuple[IssuerMapping, ...] = ()  # public issuer names that are served at other addresses (a real cluster's)
     faults: tuple[Fault, ...] = ()  # errors to inject
     fault_seed: int = 0  # of the generator that faults with a fraction for a rate draw from
+
+    state: Path | None = None  # the directory that IAM, STS, EKS and S3 are kept in; None: a temporary one
+    fsync: bool = False  # wait for the disk before an answer goes out: kept even when the machine loses its power
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", self.region):

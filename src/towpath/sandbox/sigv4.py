@@ -26,8 +26,7 @@ ALGORITHM: Final = "AWS4-HMAC-SHA256"
 ASYMMETRIC: Final = "AWS4-ECDSA-P256-SHA256"
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 SKEW: Final = timedelta(minutes=15)  # of a header-signed request's clock; a presigned one has its own X-Amz-Expires
-LONGEST_SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_PRESIGN: Final = 604_800  # seconds
+LONGEST_PRESIGN: Final = 604_800  # seconds
 
 _SCOPE: Final = re.compile(
     r"^(?P<key>[A-Za-z0-9]{16,128})/(?P<date>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request$"
@@ -77,7 +76,9 @@ def parse(request: Request) -> Scope | None:
 def meant_for_s3(request: Request) -> bool:
     """Whether a request whose signature cannot be read was for S3: by its scope, or because only S3 has such paths."""
     return "/s3/" in request.headers.get("authorization", "") or (
-        request.path != "/" and "x-amz-target" not in request.headers and "/aws4_request" not in request.headers.get("authorization", "")
+        request.path != "/"
+        and "x-amz-target" not in request.headers
+        and "/aws4_request" not in request.headers.get("authorization", "")
     )
 
 
@@ -299,7 +300,7 @@ def _payload_hash(request: Request, scope: Scope, *, s3: bool) -> str:
         claimed = request.arguments.get("X-Amz-Content-Sha256", UNSIGNED)
     if claimed is None:
         raise AwsError("InvalidRequest", "Missing required header for this request: x-amz-content-sha256", 400)
-    if claimed == UNSIGNED or claimed == streams.UNSIGNED_TRAILER:
+    if claimed in {UNSIGNED, streams.UNSIGNED_TRAILER}:
         return claimed
     if claimed in streams.MODES and not scope.presigned:
         return claimed

@@ -45,7 +45,8 @@ class Authority:
     """A CA that signs for `names` (host names and IP addresses) and for what lies under the host names.
 
     `context` is the TLS server's: TLS 1.2 and later. A bucket's own name (`bucket.localhost`) gets its certificate when
-    a client first asks for it, because OpenSSL takes no wildcard directly under a name of one label.
+    a client first asks for it: OpenSSL takes no wildcard directly under a name of one label, rustls takes the whole
+    certificate for broken, and no wildcard covers a bucket with a dot in its name.
     """
 
     def __init__(self, names: Iterable[str], *, now: datetime | None = None) -> None:
@@ -60,8 +61,7 @@ class Authority:
         self._of_buckets: OrderedDict[str, ssl.SSLContext] = OrderedDict()
         self._lock = Lock()
         general: list[x509.GeneralName] = [x509.IPAddress(address) for address in self._addresses]
-        for host in self._hosts:
-            general += [x509.DNSName(host), x509.DNSName(f"*.{host}")]
+        general += [x509.DNSName(host) for host in self._hosts]
         self.context = self._context(general)
         self.context.sni_callback = self._choose
 

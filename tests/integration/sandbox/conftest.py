@@ -41,6 +41,8 @@ class World:
         credentials: dict[str, str] | None = None,
         config: Config | None = None,
         region: str | None = None,
+        endpoint: str | None = None,
+        verify: str | None = None,
     ) -> Any:
         environment = self.sandbox.environment()
         keys = {
@@ -55,7 +57,8 @@ class World:
             }
         return boto3.client(
             service,
-            endpoint_url=self.sandbox.endpoint,
+            endpoint_url=endpoint or self.sandbox.endpoint,
+            verify=verify,
             region_name=region or environment["AWS_REGION"],
             config=NO_RETRY.merge(config or Config()),
             **keys,

@@ -36,7 +36,6 @@ S3_CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "create_multipart_upload": ("s3:PutObject", "object", {"Key": "raw/multi"}),
     "delete_object": ("s3:DeleteObject", "object", {"Key": "raw/gone"}),
-    "delete_objects": ("s3:DeleteObject", "object", {"Delete": {"Objects": [{"Key": "raw/a"}, {"Key": "raw/b"}]}}),
 }
 
 
@@ -80,16 +79,31 @@ def test_explicit_deny_is_named(world: World, bucket: str, code: Code) -> None:
     assert "Sid NoRaw" in last["why"]
 
 
-def test_delete_objects_is_judged_key_by_key(world: World, bucket: str, code: Code) -> None:
-    _, keys = session(
+def test_delete_objects_is_judged_key_by_key(world: World, bucket: str) -> None:
+    name, keys = session(
         world, {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{bucket}/mine/*"}
     )
-    s3 = world.client("s3", keys)
-    assert s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "mine/a"}]})
-    assert code(
-        lambda: s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "mine/a"}, {"Key": "raw/present"}]})
-    ).startswith("AccessDenied")
-    assert world.client("s3").head_object(Bucket=bucket, Key="raw/present")
+    s3, admin = world.client("s3", keys), world.client("s3")
+    admin.put_object(Bucket=bucket, Key="mine/a", Body=b"")
+    everything = {"Objects": [{"Key": "mine/a"}, {"Key": "raw/present"}, {"Key": "mine/<&>\n"}]}
+    answer = s3.delete_objects(Bucket=bucket, Delete=everything)
+    assert {item["Key"] for item in answer["Deleted"]} == {"mine/a", "mine/<&>\n"}
+    assert answer["Errors"] == [
+        {
+            "Key": "raw/present",
+            "Code": "AccessDenied",
+            "Message": f'User: arn:aws:sts::123456789012:assumed-role/{name}/test is not authorized to perform: s3:DeleteObject on resource: "arn:aws:s3:::{bucket}/raw/present" because no identity-based policy allows the s3:DeleteObject action',
+        }
+    ]
+    last = world.sandbox.record.as_json()[-1]
+    assert last["why"].startswith("1 of its keys were refused, the first: no statement allows s3:DeleteObject")
+    assert [item["Key"] for item in admin.list_objects_v2(Bucket=bucket)["Contents"]] == ["raw/present"]
+    # Quietly, and with nothing left to delete: the errors are still told.
+    quiet = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "raw/present"}], "Quiet": True})
+    assert ("Deleted" in quiet, [item["Code"] for item in quiet["Errors"]]) == (False, ["AccessDenied"])
+    some = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "raw/present"}, {"Key": "mine/x"}], "Quiet": True})
+    assert [item["Key"] for item in some["Errors"]] == ["raw/present"]
+    assert admin.head_object(Bucket=bucket, Key="raw/present")
 
 
 def test_copy_needs_its_source(world: World, bucket: str, code: Code) -> None:

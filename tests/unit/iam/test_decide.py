@@ -31,7 +31,13 @@ def test_condition(operator: str, values: Any, request_value: Any, holds: Any) -
         with pytest.raises(ConditionError):
             compile_condition(operator, "aws:Key", texts)
         return
-    context: dict[str, Any] = {"aws:username": "ann", "aws:star": "*"}
+    context: dict[str, Any] = {
+        "aws:username": "ann",
+        "aws:star": "*",
+        "aws:flag": "true",
+        "aws:several": ["a", "b"],
+        "aws:arn": "arn:aws:iam::1:user/ann",
+    }
     if request_value is not None:
         context["AWS:kEY"] = request_value  # keys ignore case
     result = compile_condition(operator, "aws:Key", texts).evaluate(Context(context))

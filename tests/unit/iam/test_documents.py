@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from moto.iam.aws_managed_policies import aws_managed_policies_data
 
 from towpath.iam.policy import PolicyError, PolicyKind, parse_policy
 
@@ -74,3 +75,11 @@ def test_anything_is_a_policy_or_a_policy_error(value: Any, kind: PolicyKind) ->
 def test_any_text_is_a_policy_or_a_policy_error(text: str | bytes) -> None:
     with pytest.raises(PolicyError):
         parse_policy(text, kind=PolicyKind.IDENTITY)
+
+
+def test_every_managed_policy_of_aws_is_a_policy() -> None:
+    """What AWS itself attaches to roles must never be what this parser refuses."""
+    policies: dict[str, Any] = json.loads(aws_managed_policies_data)
+    assert len(policies) > 1_000
+    for name, policy in policies.items():
+        assert parse_policy(policy["Document"], kind=PolicyKind.IDENTITY, name=name).statements

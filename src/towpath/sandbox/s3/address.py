@@ -42,7 +42,10 @@ def locate(request: Request, base_hosts: Iterable[str]) -> Address:
     """Raises AwsError for a name, a path or a key S3 would not take."""
     if "x-amz-account-id" in request.headers:
         raise AwsError(
-            "NotImplemented", "A header you provided implies functionality that is not implemented.", 501, why="S3 Control"
+            "NotImplemented",
+            "A header you provided implies functionality that is not implemented.",
+            501,
+            why="S3 Control",
         )
     hosted = _hosted_bucket(request.host, base_hosts)
     path = request.path if request.path.startswith("/") else "/" + request.path

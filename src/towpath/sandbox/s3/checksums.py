@@ -86,7 +86,9 @@ def check_body(headers: Mapping[str, str], body: Callable[[], Iterable[bytes]], 
     """
     names = claims(headers) if of_body else []
     if len(names) > 1:
-        raise AwsError("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.", 400)
+        raise AwsError(
+            "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.", 400
+        )
     wanted: list[tuple[str, bytes, Checksum]] = [
         (name.removeprefix(PREFIX).upper(), decoded(name, headers[name]), new(algorithm(name))) for name in names
     ]

@@ -52,7 +52,9 @@ def of_request(request: Request, operation: S3Operation) -> dict[str, Value]:
     if "versionId" in arguments:
         keys["s3:VersionId"] = arguments["versionId"]
     if "x-amz-copy-source" in headers:
-        keys["s3:x-amz-copy-source"] = unquote(headers["x-amz-copy-source"]).removeprefix("/").partition("?versionId=")[0]
+        keys["s3:x-amz-copy-source"] = (
+            unquote(headers["x-amz-copy-source"]).removeprefix("/").partition("?versionId=")[0]
+        )
     if operation.name in _CREATING | _PARTWISE:
         keys["s3:ObjectCreationOperation"] = operation.name in _CREATING
     keys |= _tags(request, operation) | _lock(request, operation)
@@ -66,7 +68,8 @@ def of_request(request: Request, operation: S3Operation) -> dict[str, Value]:
 def _tags(request: Request, operation: S3Operation) -> dict[str, Value]:
     if operation.name == "PutObjectTagging":
         found = [
-            (xml.text(item, "Key") or "", xml.text(item, "Value") or "") for item in xml.named(xml.parse(request), "Tag")
+            (xml.text(item, "Key") or "", xml.text(item, "Value") or "")
+            for item in xml.named(xml.parse(request), "Tag")
         ]
     elif "x-amz-tagging" in request.headers and operation.level == "object":
         found = header_tags(request.headers)
@@ -74,9 +77,9 @@ def _tags(request: Request, operation: S3Operation) -> dict[str, Value]:
         return {}
     if not found:
         return {}
-    return {f"s3:RequestObjectTag/{key}": value for key, value in found} | {
-        "s3:RequestObjectTagKeys": [key for key, _ in found]
-    }
+    keys: dict[str, Value] = {f"s3:RequestObjectTag/{key}": value for key, value in found}
+    keys["s3:RequestObjectTagKeys"] = [key for key, _ in found]
+    return keys
 
 
 def header_tags(headers: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -86,7 +89,9 @@ def header_tags(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     names = [name for name, _ in found]
     if len(text) > TAGGING_LIMIT or len(found) > 10 or len(set(names)) != len(names) or "" in names:
         raise AwsError(
-            "InvalidArgument", "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.", 400
+            "InvalidArgument",
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+            400,
         )
     return found
 

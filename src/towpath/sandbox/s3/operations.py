@@ -178,12 +178,38 @@ _REFUSED_SELECTORS: Final = frozenset(
 SELECTORS: Final = frozenset(row.selector for row in OPERATIONS if row.selector) | _REFUSED_SELECTORS
 # Every other parameter that S3 reads from a query string; what is not here does not reach the emulator.
 PARAMETERS: Final = frozenset(
-    """
-    annotation-prefix annotationName bucket-region continuation-token delimiter encoding-type fetch-owner id key-marker list-type marker
-    max-annotation-results max-buckets max-keys max-parts max-uploads part-number-marker partNumber prefix response-cache-control
-    response-content-disposition response-content-encoding response-content-language response-content-type response-expires select-type
-    start-after upload-id-marker version-id-marker versionId
-    """.split()
+    [
+        "annotation-prefix",
+        "annotationName",
+        "bucket-region",
+        "continuation-token",
+        "delimiter",
+        "encoding-type",
+        "fetch-owner",
+        "id",
+        "key-marker",
+        "list-type",
+        "marker",
+        "max-annotation-results",
+        "max-buckets",
+        "max-keys",
+        "max-parts",
+        "max-uploads",
+        "part-number-marker",
+        "partNumber",
+        "prefix",
+        "response-cache-control",
+        "response-content-disposition",
+        "response-content-encoding",
+        "response-content-language",
+        "response-content-type",
+        "response-expires",
+        "select-type",
+        "start-after",
+        "upload-id-marker",
+        "version-id-marker",
+        "versionId",
+    ]
 )
 _INDEX: Final[dict[tuple[str, str, str], list[S3Operation]]] = {}
 for _row in OPERATIONS:

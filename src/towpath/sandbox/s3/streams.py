@@ -55,7 +55,9 @@ class Decoder:
         self, source: IO[bytes], *, mode: str, headers: Mapping[str, str], signer: ChunkSigner | None = None
     ) -> None:
         if (mode == UNSIGNED_TRAILER) != (signer is None):
-            raise AwsError("InvalidRequest", "A signed payload needs a signed request.", 400, why=f"{mode} without a signature")
+            raise AwsError(
+                "InvalidRequest", "A signed payload needs a signed request.", 400, why=f"{mode} without a signature"
+            )
         self._source = source
         self._mode = mode
         self._signer = signer
@@ -71,7 +73,9 @@ class Decoder:
         while True:
             size, signature = self._chunk_header()
             if size and small:
-                raise AwsError("InvalidChunkSizeError", "Only the last chunk is allowed to have a size less than 8192 bytes", 403)
+                raise AwsError(
+                    "InvalidChunkSizeError", "Only the last chunk is allowed to have a size less than 8192 bytes", 403
+                )
             small = size < SMALLEST_CHUNK
             total += size
             if total > self._length:
@@ -153,7 +157,8 @@ def plain_headers(headers: Mapping[str, str], trailers: Mapping[str, str]) -> di
     out = {
         name: value
         for name, value in headers.items()
-        if name not in {"x-amz-decoded-content-length", "x-amz-trailer", "x-amz-content-sha256", "content-encoding", "trailer"}
+        if name
+        not in {"x-amz-decoded-content-length", "x-amz-trailer", "x-amz-content-sha256", "content-encoding", "trailer"}
     }
     encodings = [each.strip() for each in headers.get("content-encoding", "").split(",")]
     kept = [each for each in encodings if each and each.lower() != "aws-chunked"]
@@ -166,7 +171,10 @@ def _announced(headers: Mapping[str, str], mode: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",") if name.strip())
     if bool(names) != (mode != SIGNED):
         raise AwsError(
-            "InvalidRequest", "The value specified in the x-amz-trailer header is not supported", 400, why=f"{mode} with trailers {names}"
+            "InvalidRequest",
+            "The value specified in the x-amz-trailer header is not supported",
+            400,
+            why=f"{mode} with trailers {names}",
         )
     if len(names) > 1 or any(not name.startswith(checksums.PREFIX) for name in names):
         raise AwsError("InvalidRequest", "The value specified in the x-amz-trailer header is not supported", 400)
@@ -206,5 +214,3 @@ def _bad_trailer(why: str) -> AwsError:
         400,
         why=why,
     )
-
-

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
+from xml.etree.ElementTree import Element
 
 from defusedxml import DefusedXmlException, ElementTree
 
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.wire import Request
 
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
+__all__ = ["Element", "malformed", "named", "parse", "parse_or_none", "tag", "text"]
 
 LONGEST: Final = 2 * 1024 * 1024  # bytes; a DeleteObjects of a thousand keys of 1,024 bytes fits
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from towpath.iam.decide import NamedPolicy
 from towpath.sandbox import contexts
-from towpath.sandbox.authorise import Authoriser
+from towpath.sandbox.authorise import Authoriser, Target
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState, Role
 from towpath.sandbox.principals import Key, Keys, Principal
@@ -116,8 +116,10 @@ def _both_sides(
         region=region,
         remote=remote,
         secure=secure,
-        resource=NamedPolicy(name=f"trust policy of {role.name}", document=role.trust),
-        resource_account=role.arn.split(":")[4],
+        target=Target(
+            account=role.arn.split(":")[4],
+            policy=NamedPolicy(name=f"trust policy of {role.name}", document=role.trust),
+        ),
     )
     if not decision.allowed:
         raise _denied(principal, need.action, role.arn, decision.reason)

@@ -1,0 +1,88 @@
+"""What has to go first: IAM deletes nothing that something hangs on.
+
+Source: the pages of the Delete operations in the IAM API reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from towpath.sandbox.creation import entities, policies
+from towpath.sandbox.creation.rule import Asked, Rule
+from towpath.sandbox.errors import AwsError
+
+# What a user may still have: the listing, where the answer has it, and what AWS says.
+_OF_A_USER: Final = (
+    ("list_access_keys", "AccessKeyMetadata", "must delete access keys first"),
+    ("list_groups_for_user", "Groups", "must remove users from group first"),
+    ("list_attached_user_policies", "AttachedPolicies", "must detach all policies first"),
+    ("list_user_policies", "PolicyNames", "must delete policies first"),
+    ("list_mfa_devices", "MFADevices", "must delete MFA device first"),
+    ("list_ssh_public_keys", "SSHPublicKeys", "must delete ssh public keys first"),
+    ("list_signing_certificates", "Certificates", "must delete signing certificates first"),
+)
+_OF_A_GROUP: Final = (
+    ("list_attached_group_policies", "AttachedPolicies", "must detach all policies first"),
+    ("list_group_policies", "PolicyNames", "must delete policies first"),
+)
+
+
+def conflict(must: str) -> AwsError:
+    return AwsError("DeleteConflict", f"Cannot delete entity, {must}.", 409)
+
+
+def _user(asked: Asked) -> None:
+    name = entities.user(asked)
+    for operation, key, must in _OF_A_USER:
+        if asked.pages(operation, key, UserName=name):
+            raise conflict(must)
+    iam = asked.iam
+    try:
+        iam.get_login_profile(UserName=name)
+    except iam.exceptions.NoSuchEntityException:
+        return
+    raise conflict("must delete login profile first")
+
+
+def _group(asked: Asked) -> None:
+    name = entities.group(asked)
+    found: Any = asked.iam.get_group(GroupName=name)
+    if found["Users"]:
+        raise conflict("must remove users from group first")
+    for operation, key, must in _OF_A_GROUP:
+        if asked.pages(operation, key, GroupName=name):
+            raise conflict(must)
+
+
+def _policy(asked: Asked) -> None:
+    arn = policies.of_the_account(asked)
+    found: Any = asked.iam.list_entities_for_policy(PolicyArn=arn)
+    bounded = any(
+        role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") == arn
+        for role in (
+            asked.iam.get_role(RoleName=item["RoleName"])["Role"] for item in asked.pages("list_roles", "Roles")
+        )
+    )
+    if bounded or any(found[key] for key in ("PolicyGroups", "PolicyUsers", "PolicyRoles")):
+        raise AwsError("DeleteConflict", "Cannot delete a policy attached to entities.", 409)
+    if len(asked.iam.list_policy_versions(PolicyArn=arn)["Versions"]) > 1:
+        raise AwsError(
+            "DeleteConflict",
+            "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.",
+            409,
+        )
+
+
+def _role(asked: Asked) -> None:
+    entities.role(asked)  # what it still has, the emulator says itself
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "DeleteGroup": _group,
+    "DeletePolicy": _policy,
+    "DeleteRole": _role,
+    "DeleteRolePolicy": _role,
+    "DeleteUser": _user,
+    "DetachRolePolicy": _role,
+}
