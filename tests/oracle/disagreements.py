@@ -269,6 +269,20 @@ RULES: tuple[Rule, ...] = (
             requests=(asked(action="logs:PutLogEvents", resource=f"arn:aws:logs:eu-west-1:{HOME}:log-group:/aws-glue/jobs"),),
         ),
     ),
+    # --- how policies combine ----------------------------------------------------------------------------------------
+    Rule(
+        name="a session policy and a resource's policy that names the session",
+        stricter=False,
+        holds=lambda world, asked: world.session is not None and world.resource is not None and HOME == asked.account,
+        example=World(
+            identity=(allow(),),
+            session=(allow(Action="sqs:*"),),
+            resource=allow(Principal={"AWS": f"arn:aws:sts::{HOME}:assumed-role/etl/run-1"}),
+            requests=(
+                asked(principal=f"arn:aws:sts::{HOME}:assumed-role/etl/run-1", role_arn=f"arn:aws:iam::{HOME}:role/etl"),
+            ),
+        ),
+    ),
     # --- services that answer for themselves -------------------------------------------------------------------------
     Rule(
         name="sts:GetCallerIdentity",

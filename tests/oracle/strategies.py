@@ -1,13 +1,16 @@
-"""Worlds, drawn by hypothesis: seeded, shrinking, and biased so that statements often nearly match.
+"""Worlds, drawn: seeded, and biased so that statements often nearly match.
 
 First a request is drawn, then policies whose every element is likely to speak of it, then more requests that differ from the first
-in one thing each. Numbers are chances in a hundred; they shrink towards the plain matching statement.
+in one thing each. Numbers are chances in a hundred. Everything is made of one kind of draw, a whole number, so that the same worlds
+come from a plain generator (`drawn`: even, quick, for many) and from hypothesis (`worlds`: it looks for corners, and shrinks
+towards the plain matching statement).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -16,19 +19,18 @@ from . import catalogue
 from .world import Asked, Document, World
 
 T = TypeVar("T")
-Draw = Callable[[st.SearchStrategy[Any]], Any]
-PERCENT = st.integers(0, 99)
+Draw = Callable[[int], int]  # 0 to that number, both in it
 UP_TO = tuple(st.integers(0, most) for most in range(128))  # made once: a strategy costs more than a draw
 REQUESTS_OF_A_WORLD = 8
 KEYS = (*catalogue.SINGLE, *catalogue.SEVERAL)
 
 
 def chance(draw: Draw, percent: int) -> bool:
-    return draw(PERCENT) < percent
+    return draw(99) < percent
 
 
 def one(draw: Draw, found: Sequence[T]) -> T:
-    return found[draw(UP_TO[len(found) - 1])]
+    return found[draw(len(found) - 1)]
 
 
 # --- requests ----------------------------------------------------------------------------------------------------------
@@ -40,7 +42,7 @@ def _value(draw: Draw, key: str) -> str | list[str]:
     if key in catalogue.CLAIMS:
         return one(draw, catalogue.CLAIMS[key])
     pool = catalogue.SEVERAL[key]
-    return [one(draw, pool) for _ in range(1 + draw(UP_TO[2]))]
+    return [one(draw, pool) for _ in range(1 + draw(2))]
 
 
 def _context(draw: Draw, claims: bool) -> dict[str, str | list[str]]:
@@ -69,7 +71,7 @@ def _first(draw: Draw, *, trust: bool) -> Asked:
 
 def _another(draw: Draw, asked: Asked, *, trust: bool) -> Asked:
     """The same request but for one thing."""
-    change = draw(UP_TO[5])
+    change = draw(5)
     if change <= 2:  # a key dropped or given another value
         context = dict(asked.context)
         key = one(draw, (*KEYS, *catalogue.CLAIMS) if trust else KEYS)
@@ -101,7 +103,7 @@ def _near(draw: Draw, resource: str) -> str:
     if resource == "*":
         return "*"
     parts = resource.split(":", 5)
-    change = draw(UP_TO[4])
+    change = draw(4)
     if change == 0:
         return resource + "x"
     if change == 1:
@@ -120,8 +122,8 @@ def _action(draw: Draw, asked: Asked, kind: str, likely: int) -> str:
     service, _, name = asked.action.partition(":")
     if not chance(draw, likely):
         return one(draw, catalogue.EXCHANGES if kind == "trust" else catalogue.TARGETS)[0]
-    style = draw(UP_TO[7])
-    cut = draw(UP_TO[len(name)]) if 3 <= style <= 6 else 0
+    style = draw(7)
+    cut = draw(len(name)) if 3 <= style <= 6 else 0
     return {
         0: asked.action,
         1: f"{service}:*" if kind == "rcp" else "*",
@@ -151,8 +153,8 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
         return "*" if chance(draw, likely) else one(draw, catalogue.TARGETS)[1]
     parts = text.split(":", 5)
     name = parts[5]
-    style = draw(UP_TO[11])
-    at = draw(UP_TO[len(name)]) if style in {3, 4, 5, 9} else 0
+    style = draw(11)
+    at = draw(len(name)) if style in {3, 4, 5, 9} else 0
     if style == 0:
         return text.replace("${", "${$}{") if chance(draw, 50) else text
     if style == 1:
@@ -166,7 +168,7 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
     if style == 5:
         return ":".join([*parts[:5], name[: max(at - 1, 0)] + "?" + name[max(at, 1) :]])
     if style == 6:  # a star in place of the partition, service, region or account
-        place = 1 + draw(UP_TO[3])
+        place = 1 + draw(3)
         return ":".join("*" if index == place else part for index, part in enumerate(parts))
     if style == 7:
         return ":".join([*parts[:3], "*", "*", name])
@@ -182,12 +184,12 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
 
 def _several(draw: Draw, make: Callable[[], Any]) -> Any:
     """As policies are written: one value, or a list of one to three."""
-    return make() if chance(draw, 60) else [make() for _ in range(1 + draw(UP_TO[2]))]
+    return make() if chance(draw, 60) else [make() for _ in range(1 + draw(2))]
 
 
 def _principals(draw: Draw, asked: Asked) -> Any:
     def pick() -> tuple[str, str]:
-        if asked.principal is None or not chance(draw, 60):
+        if asked.principal is None or not chance(draw, 80):
             return one(draw, catalogue.PRINCIPALS)
         if "-provider/" in asked.principal:
             return "Federated", asked.principal
@@ -196,7 +198,7 @@ def _principals(draw: Draw, asked: Asked) -> Any:
         return "AWS", one(draw, (asked.principal, asked.role_arn or asked.principal, catalogue.HOME))
 
     found: dict[str, Any] = {}
-    for _ in range(1 if chance(draw, 75) else 2 + draw(UP_TO[1])):
+    for _ in range(1 if chance(draw, 75) else 2 + draw(1)):
         kind, name = pick()
         if kind == "*":
             return "*"
@@ -218,13 +220,13 @@ def condition(draw: Draw, asked: Asked, *, trust: bool) -> dict[str, Any]:
     value = asked.context.get(key)
     fits = kind == "string" or key in catalogue.KEYS_BY_TYPE[kind]
     values = [
-        _wanted(draw, kind, name, value, fits=fits) for _ in range(1 if chance(draw, 65) else 1 + draw(UP_TO[2]))
+        _wanted(draw, kind, name, value, fits=fits) for _ in range(1 if chance(draw, 65) else 1 + draw(2))
     ]
     operator = name
     several = isinstance(value, list)
     if kind != "null" and chance(draw, 25):
         operator += "IfExists"
-    if chance(draw, 85 if several else 15) and (kind != "null" or chance(draw, 20)):
+    if chance(draw, 85 if several else 20) and (kind != "null" or chance(draw, 20)):
         operator = one(draw, ("ForAnyValue:", "ForAllValues:")) + operator
     if chance(draw, 4):
         operator = operator.lower()
@@ -236,17 +238,17 @@ def condition(draw: Draw, asked: Asked, *, trust: bool) -> dict[str, Any]:
 def _wanted(draw: Draw, kind: str, name: str, got: str | list[str] | None, *, fits: bool) -> Any:
     """A value for the policy, often one that the request's value satisfies."""
     text = got[0] if isinstance(got, list) else got
-    if not text or not fits or kind == "null" or not chance(draw, 70) or "Not" in name:
+    if not text or not fits or kind == "null" or not chance(draw, 80) or "Not" in name:
         return one(draw, catalogue.VALUES[kind])
     if kind == "string":
         if "Ignore" in name and chance(draw, 50):
             return text.swapcase()
         if "Like" in name:
-            at = draw(UP_TO[len(text)])
+            at = draw(len(text))
             return one(draw, (text[:at] + "*", "*" + text[at:], text[:at] + "?" + text[at + 1 :], text[:at] + "*" + text[at:]))
     if kind == "arn" and text.count(":") >= 5:
         parts = text.split(":", 5)
-        place = 1 + draw(UP_TO[4])
+        place = 1 + draw(4)
         return ":".join("*" if index == place else part for index, part in enumerate(parts))
     if kind in {"number", "date"} and ("Than" in name or text not in catalogue.VALUES[kind]):
         return one(draw, catalogue.VALUES[kind])
@@ -262,12 +264,12 @@ def _wanted(draw: Draw, kind: str, name: str, got: str | list[str] | None, *, fi
 
 def statement(draw: Draw, asked: Asked, kind: str, *, effect: str) -> dict[str, Any]:
     trust = kind == "trust"
-    likely = 92 if effect == "Allow" else 40  # each element's chance to speak of the request
+    likely = 96 if effect == "Allow" else 40  # each element's chance to speak of the request
     rarely = 12 if effect == "Allow" else 3  # NotAction and NotResource speak of nearly everything
     out: dict[str, Any] = {"Effect": effect}
     if kind in {"resource", "trust", "endpoint"}:
         # NotPrincipal goes with Deny only, and not in a trust policy.
-        element = "NotPrincipal" if effect == "Deny" and chance(draw, 25) and kind != "trust" else "Principal"
+        element = "NotPrincipal" if effect == "Deny" and chance(draw, 60) and kind != "trust" else "Principal"
         out[element] = "*" if kind == "endpoint" and chance(draw, 80) else _principals(draw, asked)
     elif kind == "rcp":
         out["Principal"] = "*"
@@ -282,8 +284,8 @@ def statement(draw: Draw, asked: Asked, kind: str, *, effect: str) -> dict[str, 
             if negated
             else _several(draw, lambda: _resource(draw, asked, likely))
         )
-    wanted = draw(UP_TO[9])
-    for _ in range(0 if wanted <= 4 else 1 if wanted <= 7 else wanted - 6):
+    wanted = draw(9)
+    for _ in range(0 if wanted <= 5 else 1 if wanted <= 8 else 2):
         for operator, keys in condition(draw, asked, trust=trust).items():
             out.setdefault("Condition", {}).setdefault(operator, {}).update(keys)
     return out
@@ -297,10 +299,10 @@ def document(draw: Draw, asked: Asked, kind: str) -> Document:
     if kind in {"scp", "boundary", "session", "endpoint"} and chance(draw, 55):
         statements.append({**EVERYTHING, **({"Principal": "*"} if kind == "endpoint" else {})})
     if kind != "rcp" and (not statements or chance(draw, 40)):
-        statements += [statement(draw, asked, kind, effect="Allow") for _ in range(1 if chance(draw, 65) else 1 + draw(UP_TO[2]))]
-    if kind == "rcp" or chance(draw, 8):
+        statements += [statement(draw, asked, kind, effect="Allow") for _ in range(1 if chance(draw, 65) else 1 + draw(2))]
+    if kind == "rcp" or chance(draw, 14):
         statements.append(statement(draw, asked, kind, effect="Deny"))
-    version = draw(PERCENT) if kind not in {"scp", "rcp"} else 0
+    version = draw(99) if kind not in {"scp", "rcp"} else 0
     out: dict[str, Any] = {} if version >= 97 else {"Version": "2008-10-17" if version >= 88 else "2012-10-17"}
     out["Statement"] = statements[0] if len(statements) == 1 and chance(draw, 30) else statements
     return out
@@ -309,8 +311,7 @@ def document(draw: Draw, asked: Asked, kind: str) -> Document:
 FULL_RCP: Document = {"Version": "2012-10-17", "Statement": {**EVERYTHING, "Principal": "*"}}
 
 
-@st.composite
-def worlds(draw: Draw) -> World:
+def world(draw: Draw) -> World:
     """A request, its policies, and seven requests like it."""
     trust = chance(draw, 18)
     asked = _first(draw, trust=trust)
@@ -318,14 +319,14 @@ def worlds(draw: Draw) -> World:
     requests = (asked, *(_another(draw, asked, trust=trust) for _ in range(many)))
 
     def documents(kind: str, most: int) -> tuple[Document, ...]:
-        return tuple(document(draw, asked, kind) for _ in range(1 if chance(draw, 70) else draw(UP_TO[most])))
+        return tuple(document(draw, asked, kind) for _ in range(1 if chance(draw, 70) else draw(most)))
 
     def levels(kind: str) -> tuple[tuple[Document, ...], ...]:
         if not chance(draw, 12):
             return ()
         # AWS attaches RCPFullAWSAccess everywhere and nobody can take it away; the other RCPs deny.
         always = (FULL_RCP,) if kind == "rcp" else ()
-        return tuple((*always, *documents(kind, 2)) for _ in range(1 + draw(UP_TO[2])))
+        return tuple((*always, *documents(kind, 2)) for _ in range(1 + draw(2)))
 
     alone = lonely(asked.principal)
     if trust:
@@ -345,3 +346,15 @@ def worlds(draw: Draw) -> World:
         endpoint=document(draw, asked, "endpoint") if chance(draw, 10) else None,
         requests=requests,
     )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    return world(lambda most: draw(UP_TO[most]))
+
+
+def drawn(seed: int) -> Iterator[World]:
+    """Worlds without end."""
+    source = Random(seed)
+    while True:
+        yield world(lambda most: int(source.random() * (most + 1)))
