@@ -76,6 +76,7 @@ TARGETS: Final = (
     ("s3:GetObject", "arn:aws:s3:::lake/${aws:username}/x"),
     ("s3:GetObject", "arn:aws:s3:::lake/a:b:c//d"),
     ("s3:GetObject", "arn:aws:s3:::lake/ärger/☃"),
+    ("s3:GetObject", "arn:aws:s3:::lake/🦀/two\nlines"),
     ("s3:ListBucket", "arn:aws:s3:::lake"),
     ("s3:ListAllMyBuckets", "*"),
     ("sqs:SendMessage", f"arn:aws:sqs:eu-west-1:{HOME}:jobs-ann"),
@@ -184,7 +185,7 @@ KEYS_BY_TYPE: Final = {
 # Policy values of each type, matching or not, in every spelling AWS's pages show.
 VALUES: Final = {
     "string": (
-        "ann", "ANN", "data", "eu-*", "*", "?*", "", "a*", "*.micro", "ann/*", "Team", "Owner", "athena.amazonaws.com", "id", "x",
+        "ann", "ANN", "data", "eu-*", "*", "?*", "", "a*", "line*k", "line?break", "*.micro", "ann/*", "Team", "Owner", "athena.amazonaws.com", "id", "x",
         "${aws:username}", "${AWS:UserName}/raw/*", "${aws:PrincipalTag/Team}", "${aws:PrincipalTag/Missing, 'ann'}",
         "${aws:username, 'ann'}", "${aws:PrincipalTag/Missing}", "${aws:TagKeys}", "${*}", "a${*}b", "x${?}y", "${$}{*}", "${", "${}",
         "a$b", "${aws:userid", "${aws:PrincipalTag/Missing, ''}", "${aws:PrincipalTag/Missing,'ann'}", "${ aws:username }",

@@ -137,6 +137,19 @@ def _type_with_a_wildcard(text: str, _: Document, __: Asked) -> bool:
     return PATTERN.search(re.split("[/:]", parts[5])[0]) is not None
 
 
+def _fields_in_other_letters(text: str, _: Document, asked: Asked) -> bool:
+    """The first five fields are the request's but for their case."""
+    fields, wanted = text.split(":", 5)[:5], asked.resource.split(":", 5)[:5]
+    return fields != wanted and any(field != other and field.lower() == other.lower() for field, other in zip(fields, wanted, strict=False))
+
+
+def _beyond_one_unit(world: World, asked: Asked) -> bool:
+    """A wildcard, and in the request a character above U+FFFF or a line break."""
+    context = [text for value in asked.context.values() for text in ([value] if isinstance(value, str) else value)]
+    odd = any(ord(char) > 0xFFFF or char in "\n\r\u2028\u2029" for text in (asked.resource, *context) for char in text)
+    return odd and any("*" in text or "?" in text for _, _, text in _texts(world))
+
+
 def _names_aws_star(statement: Mapping[str, Any]) -> bool:
     principal = statement.get("Principal")
     return isinstance(principal, dict) and "*" in principal.get("AWS", [])
@@ -268,6 +281,16 @@ RULES: tuple[Rule, ...] = (
             identity=(allow(Resource="arn:aws:logs:*:*:*:/aws-glue/*"),),
             requests=(asked(action="logs:PutLogEvents", resource=f"arn:aws:logs:eu-west-1:{HOME}:log-group:/aws-glue/jobs"),),
         ),
+    ),
+    Rule(
+        name="the case of an ARN's first fields",
+        holds=any_resource(_fields_in_other_letters),
+        example=World(identity=(allow(Resource="arn:aws:S3:::lake/ann/x"),), requests=(asked(),)),
+    ),
+    Rule(
+        name="line breaks and characters above U+FFFF under a wildcard",
+        holds=_beyond_one_unit,
+        example=when({"StringLike": {"s3:prefix": "line*k"}}, {"s3:prefix": "line\nbreak"}),
     ),
     # --- how policies combine ----------------------------------------------------------------------------------------
     Rule(

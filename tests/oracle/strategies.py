@@ -103,7 +103,7 @@ def _near(draw: Draw, resource: str) -> str:
     if resource == "*":
         return "*"
     parts = resource.split(":", 5)
-    change = draw(4)
+    change = draw(4) if parts[2] != "kms" else 4  # what is no key of KMS has no key policy
     if change == 0:
         return resource + "x"
     if change == 1:
@@ -153,7 +153,7 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
         return "*" if chance(draw, likely) else one(draw, catalogue.TARGETS)[1]
     parts = text.split(":", 5)
     name = parts[5]
-    style = draw(11)
+    style = draw(12)
     at = draw(len(name)) if style in {3, 4, 5, 9} else 0
     if style == 0:
         return text.replace("${", "${$}{") if chance(draw, 50) else text
@@ -179,6 +179,9 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
         return ":".join([*parts[:5], name[:at] + (escaped + name[at + 1 :] if escaped else name[at:])])
     if style == 10:
         return ":".join([*parts[:5], "*" + name[len(name) // 2 :]])
+    if style == 11:  # the partition, the service or the region in other letters
+        place = 1 + draw(2)
+        return ":".join(part.upper() if index == place else part for index, part in enumerate(parts))
     return ":".join([*parts[:5], name.swapcase()])
 
 
