@@ -20,7 +20,8 @@ from typing import Final
 from towpath.iam.context import Context
 
 # No name holds another $ or {, so a text of many unclosed variables is read once and not once for each.
-_VARIABLE: Final = re.compile(r"\$\{([*?$]|[^},${]*)(?:,\s*'([^']*)'\s*)?\}")
+# A default stands after "a comma and space"; anything else there makes it no variable.
+_VARIABLE: Final = re.compile(r"\$\{([*?$]|[^},${]*)(?:, '([^']*)')?\}")
 
 
 @dataclass(frozen=True, slots=True)
