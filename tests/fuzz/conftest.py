@@ -112,7 +112,9 @@ def _prepare(sandbox: Sandbox, issuer: str) -> None:
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_object(Bucket=BUCKET, Key="present", Body=b"here")
     host = issuer.removeprefix("https://")
-    if not any(item["Arn"].endswith(host) for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]):
+    if not any(
+        item["Arn"].endswith(host) for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    ):
         iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
     wanted = {f"{host}:sub": "system:serviceaccount:data:hd-job-sa", f"{host}:aud": "sts.amazonaws.com"}
     trust = {
@@ -125,4 +127,3 @@ def _prepare(sandbox: Sandbox, issuer: str) -> None:
         },
     }
     iam.create_role(RoleName="fuzzed", AssumeRolePolicyDocument=json.dumps(trust))
-

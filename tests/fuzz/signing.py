@@ -21,9 +21,13 @@ REGION = "eu-west-1"
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 
-def plain(method: str, path: str, *, query: str = "", headers: Mapping[str, str] | None = None, body: bytes = b"") -> Request:
+def plain(
+    method: str, path: str, *, query: str = "", headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> Request:
     """A request as the server would hand it over, unsigned."""
-    return Request(method=method, path=path, query=query, headers={"host": "localhost", **(headers or {})}, body=Body([body]))
+    return Request(
+        method=method, path=path, query=query, headers={"host": "localhost", **(headers or {})}, body=Body([body])
+    )
 
 
 def signed(request: Request, key: Key, *, service: str = "s3", payload: str | None = None) -> Request:
@@ -56,7 +60,9 @@ def presigned(request: Request, key: Key, *, seconds: int = 300) -> Request:
         "X-Amz-Expires": str(seconds),
         "X-Amz-SignedHeaders": ";".join(sorted(request.headers)),
     }
-    query = "&".join([*([request.query] if request.query else []), *(f"{k}={quote(v, safe='')}" for k, v in added.items())])
+    query = "&".join(
+        [*([request.query] if request.query else []), *(f"{k}={quote(v, safe='')}" for k, v in added.items())]
+    )
     headers = {name: request.headers[name] for name in sorted(request.headers)}
     seal = _signature(key.secret, stamp, scope, _canonical(request, "s3", query, headers, "UNSIGNED-PAYLOAD"))
     return replace(request, query=f"{query}&X-Amz-Signature={seal}")

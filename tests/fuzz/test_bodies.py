@@ -42,7 +42,22 @@ ODD = (
     b"<?xml version='1.0' encoding='utf-16'?><Delete/>", b"<?xml version='1.0' encoding='x-no-such'?><a/>", b"<a>" * 20_000,
     b"<Delete>" + b"<Object><Key>a</Key></Object>" * 1001 + b"</Delete>",
 )  # fmt: skip
-TAGS = ("Key", "Value", "Object", "Rule", "Status", "Part", "PartNumber", "ETag", "Tag", "TagSet", "ID", "Days", "Filter", "Prefix")
+TAGS = (
+    "Key",
+    "Value",
+    "Object",
+    "Rule",
+    "Status",
+    "Part",
+    "PartNumber",
+    "ETag",
+    "Tag",
+    "TagSet",
+    "ID",
+    "Days",
+    "Filter",
+    "Prefix",
+)
 
 
 @st.composite
@@ -70,7 +85,11 @@ def test_bodies_of_s3(door: Door, examples: int) -> None:
         method, path, query, text = BODIES[name]
         body = data.draw(
             st.one_of(
-                pruned(text).map(str.encode), spoiled(text).map(str.encode), spoiled_bytes(text.encode()), st.sampled_from(ODD), st.binary(max_size=30)
+                pruned(text).map(str.encode),
+                spoiled(text).map(str.encode),
+                spoiled_bytes(text.encode()),
+                st.sampled_from(ODD),
+                st.binary(max_size=30),
             )
         )
         door.knock(signed(plain(method, path, query=query, body=body), door.key))

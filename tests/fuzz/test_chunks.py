@@ -73,7 +73,12 @@ def test_right_bodies_are_stored(door: Door) -> None:
 @EVERYDAY
 def test_a_signed_chunked_body_changed(door: Door, examples: int) -> None:
     request = signed(
-        plain("PUT", f"/{BUCKET}/{KEY}", body=CONTENT, headers={"content-encoding": "aws-chunked", "x-amz-decoded-content-length": str(len(CONTENT))}),
+        plain(
+            "PUT",
+            f"/{BUCKET}/{KEY}",
+            body=CONTENT,
+            headers={"content-encoding": "aws-chunked", "x-amz-decoded-content-length": str(len(CONTENT))},
+        ),
         door.key,
         payload="STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
     )
@@ -99,7 +104,13 @@ def test_the_framing_changed(door: Door, examples: int) -> None:
     crc = base64.b64encode(zlib.crc32(CONTENT).to_bytes(4, "big")).decode()
 
     def check(data: st.DataObject) -> None:
-        size = data.draw(st.one_of(st.just(f"{len(CONTENT):x}"), spoiled(f"{len(CONTENT):x}"), st.sampled_from(["-1", "0x10", "f" * 40, "", "+2800", "2_800"])))
+        size = data.draw(
+            st.one_of(
+                st.just(f"{len(CONTENT):x}"),
+                spoiled(f"{len(CONTENT):x}"),
+                st.sampled_from(["-1", "0x10", "f" * 40, "", "+2800", "2_800"]),
+            )
+        )
         last = data.draw(st.one_of(st.just("0"), spoiled("0")))
         trailer = data.draw(st.one_of(st.just(f"x-amz-checksum-crc32:{crc}"), spoiled(f"x-amz-checksum-crc32:{crc}")))
         end = data.draw(st.sampled_from(["\r\n\r\n", "\r\n", "\n\n", "", "\r\n\r\nmore", "\r\n0\r\n\r\n"]))
@@ -111,12 +122,37 @@ def test_the_framing_changed(door: Door, examples: int) -> None:
 
 @EVERYDAY
 def test_the_headers_of_a_chunked_body(door: Door, examples: int) -> None:
-    names = st.sampled_from(["x-amz-decoded-content-length", "x-amz-trailer", "content-encoding", "x-amz-checksum-crc32", "content-length", "trailer"])
-    values = st.sampled_from(["", "0", "-1", "9" * 30, "10239", "x-amz-checksum-sha256", "x-amz-meta-a", "gzip,aws-chunked", "aws-chunked,aws-chunked", "AAAAAA==", "é"])
+    names = st.sampled_from(
+        [
+            "x-amz-decoded-content-length",
+            "x-amz-trailer",
+            "content-encoding",
+            "x-amz-checksum-crc32",
+            "content-length",
+            "trailer",
+        ]
+    )
+    values = st.sampled_from(
+        [
+            "",
+            "0",
+            "-1",
+            "9" * 30,
+            "10239",
+            "x-amz-checksum-sha256",
+            "x-amz-meta-a",
+            "gzip,aws-chunked",
+            "aws-chunked,aws-chunked",
+            "AAAAAA==",
+            "é",
+        ]
+    )
 
     def check(changes: dict[str, str], kind: str) -> None:
         status = put_trailed(door, trailed(), **changes) if kind == "trailed" else put_signed(door, **changes)
         assert status < 500 or status == 501
         stored_as_sent(door, status)
 
-    fuzzing(examples)(given(st.dictionaries(names, values, min_size=1, max_size=2), st.sampled_from(["trailed", "signed"]))(check))()
+    fuzzing(examples)(
+        given(st.dictionaries(names, values, min_size=1, max_size=2), st.sampled_from(["trailed", "signed"]))(check)
+    )()

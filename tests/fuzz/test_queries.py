@@ -40,10 +40,26 @@ PLAUSIBLE = (
 @EVERYDAY
 def test_any_query_string_to_s3(door: Door, examples: int) -> None:
     """Signed by the administrator, so that whatever it means is tried; only reading methods, so that it can be tried often."""
-    value = st.one_of(PRINTABLE, st.sampled_from([*INTERESTING, "1", "1000", "-5", "2", "url", "/", "null"]).map(lambda text: quote(text)))
-    pair = st.tuples(st.sampled_from(SUBRESOURCES), st.booleans(), value).map(lambda p: p[0] if p[1] else f"{p[0]}={p[2]}")
+    value = st.one_of(
+        PRINTABLE,
+        st.sampled_from([*INTERESTING, "1", "1000", "-5", "2", "url", "/", "null"]).map(quote),
+    )
+    pair = st.tuples(st.sampled_from(SUBRESOURCES), st.booleans(), value).map(
+        lambda p: p[0] if p[1] else f"{p[0]}={p[2]}"
+    )
     query = st.one_of(st.lists(pair, max_size=4).map("&".join), PRINTABLE, WIRE)
-    path = st.sampled_from(["/", f"/{BUCKET}", f"/{BUCKET}/", f"/{BUCKET}/present", f"/{BUCKET}/absent", "/no-such-bucket", f"/{BUCKET}/%00", "//"])
+    path = st.sampled_from(
+        [
+            "/",
+            f"/{BUCKET}",
+            f"/{BUCKET}/",
+            f"/{BUCKET}/present",
+            f"/{BUCKET}/absent",
+            "/no-such-bucket",
+            f"/{BUCKET}/%00",
+            "//",
+        ]
+    )
 
     def check(method: str, where: str, text: str) -> None:
         door.knock(signed(plain(method, where, query=text), door.key))
@@ -58,12 +74,15 @@ def test_any_form_to_iam_and_sts(door: Door, examples: int) -> None:
 
     def check(service: str, action: str, fields: dict[str, str], in_query: bool) -> None:
         text = "&".join(
-            f"{quote(name, errors='replace')}={quote(text, errors='replace')}" for name, text in {"Action": action, "Version": "2010-05-08", **fields}.items()
+            f"{quote(name, errors='replace')}={quote(text, errors='replace')}"
+            for name, text in {"Action": action, "Version": "2010-05-08", **fields}.items()
         )
         if in_query:
             request = plain("POST", "/", query=text, headers={"content-type": "application/x-www-form-urlencoded"})
         else:
-            request = plain("POST", "/", headers={"content-type": "application/x-www-form-urlencoded"}, body=text.encode())
+            request = plain(
+                "POST", "/", headers={"content-type": "application/x-www-form-urlencoded"}, body=text.encode()
+            )
         door.knock(signed(request, door.key, service=service))
 
     services = st.sampled_from(["iam", "sts"])
@@ -77,21 +96,69 @@ def test_any_form_without_a_signature(door: Door, examples: int) -> None:
         assert response.status >= 400
         assert door.reached == []
 
-    raw = st.one_of(WIRE, st.sampled_from(["Action=AssumeRoleWithWebIdentity", "Action", "&&&", "Action=GetCallerIdentity&Action=AssumeRoleWithWebIdentity"]))
-    kind = st.sampled_from(["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-16", "application/json", ""])
-    fuzzing(examples)(given(st.sampled_from(["GET", "POST"]), raw, st.one_of(st.binary(max_size=60), raw.map(str.encode)), kind)(check))()
+    raw = st.one_of(
+        WIRE,
+        st.sampled_from(
+            [
+                "Action=AssumeRoleWithWebIdentity",
+                "Action",
+                "&&&",
+                "Action=GetCallerIdentity&Action=AssumeRoleWithWebIdentity",
+            ]
+        ),
+    )
+    kind = st.sampled_from(
+        [
+            "application/x-www-form-urlencoded",
+            "application/x-www-form-urlencoded; charset=utf-16",
+            "application/json",
+            "",
+        ]
+    )
+    fuzzing(examples)(
+        given(st.sampled_from(["GET", "POST"]), raw, st.one_of(st.binary(max_size=60), raw.map(str.encode)), kind)(
+            check
+        )
+    )()
 
 
 @EVERYDAY
 def test_any_json_to_eks(door: Door, examples: int) -> None:
     body = st.one_of(
         st.binary(max_size=40),
-        st.sampled_from([b"[" * 50_000, b'{"name":' * 5_000, b"null", b"1", b'{"name": null}', b'{"name": "' + b"a" * 5000 + b'"}', b"9" * 5000]),
+        st.sampled_from(
+            [
+                b"[" * 50_000,
+                b'{"name":' * 5_000,
+                b"null",
+                b"1",
+                b'{"name": null}',
+                b'{"name": "' + b"a" * 5000 + b'"}',
+                b"9" * 5000,
+            ]
+        ),
     )
-    path = st.sampled_from(["/clusters", "/clusters/sandbox", "/clusters/%00", "/clusters/a%2Fb", "/clusters/sandbox/node-groups", "/", "/tags/x", "//clusters"])
+    path = st.sampled_from(
+        [
+            "/clusters",
+            "/clusters/sandbox",
+            "/clusters/%00",
+            "/clusters/a%2Fb",
+            "/clusters/sandbox/node-groups",
+            "/",
+            "/tags/x",
+            "//clusters",
+        ]
+    )
 
     def check(method: str, where: str, query: str, content: bytes) -> None:
-        door.knock(signed(plain(method, where, query=query, body=content, headers={"content-type": "application/json"}), door.key, service="eks"))
+        door.knock(
+            signed(
+                plain(method, where, query=query, body=content, headers={"content-type": "application/json"}),
+                door.key,
+                service="eks",
+            )
+        )
 
     query = st.sampled_from(["", "maxResults=1", "maxResults=x", "nextToken=%00", "include=all"])
     fuzzing(examples)(given(st.sampled_from(["GET", "POST", "DELETE"]), path, query, body)(check))()
@@ -100,7 +167,10 @@ def test_any_json_to_eks(door: Door, examples: int) -> None:
 @EVERYDAY
 def test_any_service_in_the_scope(door: Door, examples: int) -> None:
     """A signing name is the caller's word: the tables know it, or the request is refused."""
-    name = st.one_of(PRINTABLE.filter(lambda text: "/" not in text and "," not in text and text), st.sampled_from(["..", ".", "%2e%2e", "s3", "S3", "s3express", "iam\x00"]))
+    name = st.one_of(
+        PRINTABLE.filter(lambda text: "/" not in text and "," not in text and text),
+        st.sampled_from(["..", ".", "%2e%2e", "s3", "S3", "s3express", "iam\x00"]),
+    )
 
     def check(service: str, method: str) -> None:
         door.knock(signed(plain(method, "/", body=b"{}", headers={"x-amz-target": "A.B"}), door.key, service=service))

@@ -73,7 +73,10 @@ def test_a_signed_part_changed(door: Door, examples: int) -> None:
         original = found[name]
         place = data.draw(st.sampled_from(["method", "path", "query", "body", "header", "name", "dropped"]))
         if place == "method":
-            changed = replace(original, method=data.draw(st.sampled_from(["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "get", ""])))
+            changed = replace(
+                original,
+                method=data.draw(st.sampled_from(["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "get", ""])),
+            )
         elif place == "path":
             changed = replace(original, path=data.draw(spoiled(original.path)))
         elif place == "query":
@@ -117,7 +120,9 @@ def test_headers_that_were_not_signed(door: Door, examples: int) -> None:
             assert response.status >= 400
             assert door.reached == []
 
-    fuzzing(examples)(given(st.sampled_from(sorted(found)), names, st.one_of(WIRE, st.sampled_from(INTERESTING)))(check))()
+    fuzzing(examples)(
+        given(st.sampled_from(sorted(found)), names, st.one_of(WIRE, st.sampled_from(INTERESTING)))(check)
+    )()
 
 
 @EVERYDAY
@@ -153,17 +158,41 @@ def test_a_presigned_query_changed(door: Door, examples: int) -> None:
 def test_unsigned_requests(door: Door, examples: int) -> None:
     """Whatever its method, path, query, headers and body: without a signature nothing reaches the emulator."""
     headers = st.dictionaries(
-        st.sampled_from(["host", "x-amz-date", "x-amz-target", "content-type", "x-amz-content-sha256", "x-amz-acl", "range", "expect"]),
-        st.one_of(WIRE, st.sampled_from(INTERESTING), st.sampled_from(["s3.amazonaws.com", f"{BUCKET}.s3.amazonaws.com", "localhost", "[::1]:80"])),
+        st.sampled_from(
+            [
+                "host",
+                "x-amz-date",
+                "x-amz-target",
+                "content-type",
+                "x-amz-content-sha256",
+                "x-amz-acl",
+                "range",
+                "expect",
+            ]
+        ),
+        st.one_of(
+            WIRE,
+            st.sampled_from(INTERESTING),
+            st.sampled_from(["s3.amazonaws.com", f"{BUCKET}.s3.amazonaws.com", "localhost", "[::1]:80"]),
+        ),
         max_size=3,
     )
-    path = st.one_of(WIRE.map(lambda text: "/" + text), st.sampled_from([f"/{BUCKET}", f"/{BUCKET}/present", "/", "//", "/moto-api/data.json", "*", ""]))
+    path = st.one_of(
+        WIRE.map(lambda text: "/" + text),
+        st.sampled_from([f"/{BUCKET}", f"/{BUCKET}/present", "/", "//", "/moto-api/data.json", "*", ""]),
+    )
     method = st.sampled_from(["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "x"])
 
     def check(verb: str, where: str, query: str, found: dict[str, str], body: bytes) -> None:
-        request = Request(method=verb, path=where, query=query, headers={"host": "localhost", **found}, body=Body([body]))
+        request = Request(
+            method=verb, path=where, query=query, headers={"host": "localhost", **found}, body=Body([body])
+        )
         response = door.knock(request)
         assert door.reached == []
         assert response.status >= 400
 
-    fuzzing(examples)(given(method, path, st.one_of(st.just(""), WIRE, st.sampled_from(INTERESTING)), headers, st.binary(max_size=30))(check))()
+    fuzzing(examples)(
+        given(
+            method, path, st.one_of(st.just(""), WIRE, st.sampled_from(INTERESTING)), headers, st.binary(max_size=30)
+        )(check)
+    )()

@@ -86,7 +86,9 @@ def test_a_header_and_claims_of_the_senders_own(door: Door, examples: int) -> No
         st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
         st.sampled_from(["none", "None", "HS256", "RS256", "ES256", "system:serviceaccount:data:hd-job-sa", "9" * 4000, "../../x"]),
     )  # fmt: skip
-    headers = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "jku", "jwk", "x5u", "b64", "zip", "enc"]), value, max_size=3)
+    headers = st.dictionaries(
+        st.sampled_from(["alg", "kid", "typ", "crit", "jku", "jwk", "x5u", "b64", "zip", "enc"]), value, max_size=3
+    )
     claims = st.dictionaries(
         st.sampled_from(["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "kubernetes.io"]), value, max_size=3
     )
@@ -105,9 +107,13 @@ def test_a_header_and_claims_of_the_senders_own(door: Door, examples: int) -> No
 def test_any_text_for_a_token(door: Door, examples: int) -> None:
     json_part = st.one_of(
         st.binary(max_size=20),
-        st.sampled_from([b"[" * 3000, b'{"a":' * 3000, b"9" * 5000, b'{"alg":"RS256","alg":"none"}', b'"\\ud800"', b"{}", b"null"]),
+        st.sampled_from(
+            [b"[" * 3000, b'{"a":' * 3000, b"9" * 5000, b'{"alg":"RS256","alg":"none"}', b'"\\ud800"', b"{}", b"null"]
+        ),
     ).map(part)
-    token = st.one_of(st.text(max_size=60), st.lists(json_part, min_size=1, max_size=5).map(".".join), st.just("a." * 9000))
+    token = st.one_of(
+        st.text(max_size=60), st.lists(json_part, min_size=1, max_size=5).map(".".join), st.just("a." * 9000)
+    )
 
     def check(text: str) -> None:
         assert not gives_credentials(exchange(door, text))
@@ -119,13 +125,24 @@ def test_any_text_for_a_token(door: Door, examples: int) -> None:
 def test_the_other_parameters(door: Door, examples: int) -> None:
     """Whatever else the form says, credentials come for this role only."""
     names = st.sampled_from(
-        ["RoleArn", "RoleSessionName", "DurationSeconds", "Policy", "PolicyArns.member.1.arn", "ProviderId", "Version", "Tags.member.1.Key"]
+        [
+            "RoleArn",
+            "RoleSessionName",
+            "DurationSeconds",
+            "Policy",
+            "PolicyArns.member.1.arn",
+            "ProviderId",
+            "Version",
+            "Tags.member.1.Key",
+        ]
     )
     text = st.one_of(
         st.text(max_size=20),
         WIRE,
         spoiled(ROLE),
-        st.sampled_from(["3600", "900", "43200", "1e3", "٣٦٠٠", "[" * 1500, "9" * 2000, "\ud800", "a" * 3000, '{"Statement":[]}']),
+        st.sampled_from(
+            ["3600", "900", "43200", "1e3", "٣٦٠٠", "[" * 1500, "9" * 2000, "\ud800", "a" * 3000, '{"Statement":[]}']
+        ),
     )
 
     def check(changes: dict[str, str]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-
 from itertools import islice
-from collections.abc import Iterator
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
@@ -46,7 +45,9 @@ class Tally:
         self.outcomes[outcome] += 1
         self.callers[_kind(asked)] += 1
         self.accounts["same" if (asked.principal or "").find(asked.account) >= 0 else "other"] += 1
-        self.policies.update({kind if kind != "resource" or not world.trust else "trust" for kind, _ in world.documents()})
+        self.policies.update(
+            {kind if kind != "resource" or not world.trust else "trust" for kind, _ in world.documents()}
+        )
         self.versions.update({str(document.get("Version")) for _, document in world.documents()})
         self.elements.update({key for _, _, statement in world.statements() for key in statement})
         context = Context(asked.context)
@@ -100,11 +101,14 @@ def compare(engine: Engine, world: World, tally: Tally) -> None:
     for asked, decision in zip(world.requests, decisions(world), strict=True):
         tally.add(world, asked, decision.outcome.value)
     for difference in differences(engine, world):
-        if difference.rule is None:
-            found = smallest(difference.world, lambda other: _same(engine, other, difference))
-            shown = json.dumps(found.as_json(), ensure_ascii=False)
-            raise AssertionError(f"towpath {difference.ours}, iam-simulate {difference.theirs}, seed {SEED}: {shown}")
+        assert difference.rule is not None, _shown(engine, difference)
         tally.rules[difference.rule] += 1
+
+
+def _shown(engine: Engine, difference: Difference) -> str:
+    found = smallest(difference.world, lambda other: _same(engine, other, difference))
+    world = json.dumps(found.as_json(), ensure_ascii=False)
+    return f"towpath {difference.ours}, iam-simulate {difference.theirs}, seed {SEED}: {world}"
 
 
 def _same(engine: Engine, world: World, wanted: Difference) -> bool:

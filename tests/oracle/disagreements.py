@@ -14,7 +14,7 @@ from typing import Any
 
 from towpath.iam import grammar
 
-from .catalogue import HOME, PROVIDER
+from .catalogue import HOME
 from .world import Asked, Document, World
 
 USER = f"arn:aws:iam::{HOME}:user/ann"
@@ -53,7 +53,12 @@ def tried(world: World, asked: Asked) -> Iterator[Tried]:
         if parts is not None:
             got = value if isinstance(value, list) else [] if value is None else [value]
             yield Tried(
-                document=document, base=parts[1], quantifier=parts[0], values=values, got=got, listed=isinstance(value, list)
+                document=document,
+                base=parts[1],
+                quantifier=parts[0],
+                values=values,
+                got=got,
+                listed=isinstance(value, list),
             )
 
 
@@ -75,7 +80,10 @@ def any_resource(test: Callable[[str, Document, Asked], bool]) -> Callable[[Worl
 
 def allow(**more: Any) -> Document:
     statement = {"Effect": "Allow", "Action": "*", "Resource": "*", **more}
-    return {"Version": "2012-10-17", "Statement": [{key: value for key, value in statement.items() if value is not None}]}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{key: value for key, value in statement.items() if value is not None}],
+    }
 
 
 def asked(**more: Any) -> Asked:
@@ -110,7 +118,9 @@ def _addresses(each: Tried) -> bool:
     odd = [*single, *(value for value in each.values if value.endswith("/0") and _version(value) == 4)]
     if "IpAddress" not in each.base:
         return False
-    return any(_version(value) != _version(got) or ":" in value or value.endswith("/0") for value in odd for got in each.got)
+    return any(
+        _version(value) != _version(got) or ":" in value or value.endswith("/0") for value in odd for got in each.got
+    )
 
 
 def _not_of_the_type(each: Tried) -> bool:
@@ -140,7 +150,9 @@ def _type_with_a_wildcard(text: str, _: Document, __: Asked) -> bool:
 def _fields_in_other_letters(text: str, _: Document, asked: Asked) -> bool:
     """The first five fields are the request's but for their case."""
     fields, wanted = text.split(":", 5)[:5], asked.resource.split(":", 5)[:5]
-    return fields != wanted and any(field != other and field.lower() == other.lower() for field, other in zip(fields, wanted, strict=False))
+    return fields != wanted and any(
+        field != other and field.lower() == other.lower() for field, other in zip(fields, wanted, strict=False)
+    )
 
 
 def _beyond_one_unit(world: World, asked: Asked) -> bool:
@@ -156,8 +168,8 @@ def _names_aws_star(statement: Mapping[str, Any]) -> bool:
 
 
 def _variables(text: str) -> list[tuple[str, str | None]]:
-    """Names and defaults, as `${name, 'default'}` has them, whatever stands around the comma."""
-    found = re.findall(r"\$\{([^},${]*)(?:,\s*('[^']*')\s*)?\}", text)
+    """Names and defaults, as `${name, 'default'}` has them."""
+    found = re.findall(r"\$\{([^},${]*)(?:, ('[^']*'))?\}", text)
     return [(name.strip().lower(), default[1:-1] if default else None) for name, default in found]
 
 
@@ -185,7 +197,10 @@ def _empty_default(world: World, asked: Asked) -> bool:
 
 def _negated_without_a_value(world: World, asked: Asked) -> bool:
     return any(
-        operator is not None and "not" in operator.lower() and default is None and not isinstance(_value_of(asked, name), str)
+        operator is not None
+        and "not" in operator.lower()
+        and default is None
+        and not isinstance(_value_of(asked, name), str)
         for _, operator, text in _texts(world)
         for name, default in _variables(text)
     )
@@ -222,7 +237,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="a number with something after it",
         holds=any_condition(
-            lambda each: each.base.startswith("Numeric") and any(not re.fullmatch(r"-?\d+(\.\d+)?", got) for got in each.got)
+            lambda each: (
+                each.base.startswith("Numeric") and any(not re.fullmatch(r"-?\d+(\.\d+)?", got) for got in each.got)
+            )
         ),
         example=when({"NumericEquals": {"s3:max-keys": "1"}}, {"s3:max-keys": "1e3"}),
     ),
@@ -244,7 +261,9 @@ RULES: tuple[Rule, ...] = (
     # --- variables ---------------------------------------------------------------------------------------------------
     Rule(
         name="variables before Version 2012-10-17",
-        holds=lambda world, _: any("${" in text and document.get("Version") != "2012-10-17" for document, _, text in _texts(world)),
+        holds=lambda world, _: any(
+            "${" in text and document.get("Version") != "2012-10-17" for document, _, text in _texts(world)
+        ),
         example=World(
             identity=({**allow(Resource="arn:aws:s3:::lake/${aws:username}/*"), "Version": "2008-10-17"},),
             requests=(asked(context={"aws:username": "ann"}),),
@@ -253,7 +272,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="a default that is empty",
         holds=_empty_default,
-        example=World(identity=(allow(Resource="arn:aws:s3:::lake/ann/x${aws:PrincipalTag/Team, ''}"),), requests=(asked(),)),
+        example=World(
+            identity=(allow(Resource="arn:aws:s3:::lake/ann/x${aws:PrincipalTag/Team, ''}"),), requests=(asked(),)
+        ),
     ),
     Rule(
         name="${*} where a string is equal",
@@ -264,14 +285,12 @@ RULES: tuple[Rule, ...] = (
         example=when({"StringEquals": {"aws:PrincipalTag/Team": "${*}"}}, {"aws:PrincipalTag/Team": "*"}),
     ),
     Rule(
-        name="a default without the space",
-        holds=lambda world, _: any(re.search(r",'[^']*'\s*\}|,\s\s+'|'\s+\}", text) for _, _, text in _texts(world)),
-        example=World(identity=(allow(Resource="arn:aws:s3:::lake/${aws:username,'ann'}/x"),), requests=(asked(),)),
-    ),
-    Rule(
         name="a negated operator and a variable without a value",
         holds=_negated_without_a_value,
-        example=when({"StringNotEquals": {"aws:RequestedRegion": "${aws:PrincipalTag/Region}"}}, {"aws:RequestedRegion": "eu-west-1"}),
+        example=when(
+            {"StringNotEquals": {"aws:RequestedRegion": "${aws:PrincipalTag/Region}"}},
+            {"aws:RequestedRegion": "eu-west-1"},
+        ),
     ),
     # --- resources ---------------------------------------------------------------------------------------------------
     Rule(
@@ -279,7 +298,9 @@ RULES: tuple[Rule, ...] = (
         holds=any_resource(_type_with_a_wildcard),
         example=World(
             identity=(allow(Resource="arn:aws:logs:*:*:*:/aws-glue/*"),),
-            requests=(asked(action="logs:PutLogEvents", resource=f"arn:aws:logs:eu-west-1:{HOME}:log-group:/aws-glue/jobs"),),
+            requests=(
+                asked(action="logs:PutLogEvents", resource=f"arn:aws:logs:eu-west-1:{HOME}:log-group:/aws-glue/jobs"),
+            ),
         ),
     ),
     Rule(
@@ -296,13 +317,15 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="a session policy and a resource's policy that names the session",
         stricter=False,
-        holds=lambda world, asked: world.session is not None and world.resource is not None and HOME == asked.account,
+        holds=lambda world, asked: world.session is not None and world.resource is not None and asked.account == HOME,
         example=World(
             identity=(allow(),),
             session=(allow(Action="sqs:*"),),
             resource=allow(Principal={"AWS": f"arn:aws:sts::{HOME}:assumed-role/etl/run-1"}),
             requests=(
-                asked(principal=f"arn:aws:sts::{HOME}:assumed-role/etl/run-1", role_arn=f"arn:aws:iam::{HOME}:role/etl"),
+                asked(
+                    principal=f"arn:aws:sts::{HOME}:assumed-role/etl/run-1", role_arn=f"arn:aws:iam::{HOME}:role/etl"
+                ),
             ),
         ),
     ),
@@ -317,7 +340,9 @@ RULES: tuple[Rule, ...] = (
         name="a KMS key without a key policy",
         stricter=False,
         holds=lambda world, asked: asked.action.lower().startswith("kms:") and world.resource is None,
-        example=World(identity=(allow(),), requests=(asked(action="kms:Decrypt", resource=f"arn:aws:kms:eu-west-1:{HOME}:key/1"),)),
+        example=World(
+            identity=(allow(),), requests=(asked(action="kms:Decrypt", resource=f"arn:aws:kms:eu-west-1:{HOME}:key/1"),)
+        ),
     ),
     # --- whom a statement names --------------------------------------------------------------------------------------
     Rule(
@@ -337,7 +362,9 @@ RULES: tuple[Rule, ...] = (
         example=World(
             resource=allow(Principal={"AWS": f"arn:aws:iam::{HOME}:role/data/etl"}),
             requests=(
-                asked(principal=f"arn:aws:sts::{HOME}:assumed-role/etl/run-1", role_arn=f"arn:aws:iam::{HOME}:role/etl"),
+                asked(
+                    principal=f"arn:aws:sts::{HOME}:assumed-role/etl/run-1", role_arn=f"arn:aws:iam::{HOME}:role/etl"
+                ),
             ),
         ),
     ),
@@ -353,30 +380,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         name="AWS: * and a service or a token",
-        holds=lambda world, asked: asked.caller().arn is None
-        and asked.principal is not None
-        and any(_names_aws_star(statement) for _, _, statement in world.statements()),
-        example=World(resource=allow(Principal={"AWS": "*"}), requests=(asked(principal="lambda.amazonaws.com"),)),
-    ),
-    Rule(
-        name="a token and the account of its provider",
-        holds=lambda world, asked: "-provider/" in (asked.principal or "")
-        and any(HOME in str(statement.get("Principal")) for _, _, statement in world.statements()),
-        example=World(
-            trust=True,
-            resource={
-                "Version": "2012-10-17",
-                "Statement": [
-                    {"Effect": "Allow", "Principal": {"Federated": PROVIDER}, "Action": "sts:*"},
-                    {"Effect": "Deny", "Principal": {"AWS": HOME}, "Action": "sts:*"},
-                ],
-            },
-            requests=(
-                asked(
-                    action="sts:AssumeRoleWithWebIdentity", resource=f"arn:aws:iam::{HOME}:role/hd-orders", principal=PROVIDER
-                ),
-            ),
+        holds=lambda world, asked: (
+            asked.caller().arn is None
+            and asked.principal is not None
+            and any(_names_aws_star(statement) for _, _, statement in world.statements())
         ),
+        example=World(resource=allow(Principal={"AWS": "*"}), requests=(asked(principal="lambda.amazonaws.com"),)),
     ),
 )
 

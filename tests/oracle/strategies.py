@@ -143,17 +143,19 @@ def _variables(draw: Draw, text: str, asked: Asked) -> str:
             name = one(draw, (key, key.upper(), f"{key}, 'zzz'"))
             return text.replace(value, "${" + name + "}", 1)
     if chance(draw, 50):
-        return text.replace("ann", one(draw, ("${aws:PrincipalTag/Missing, 'ann'}", "${aws:username}", "${aws:Nobody}")))
+        return text.replace(
+            "ann", one(draw, ("${aws:PrincipalTag/Missing, 'ann'}", "${aws:username}", "${aws:Nobody}"))
+        )
     return text + one(draw, ("${aws:username}", "${aws:TagKeys}", "${*}", "${", "${aws:PrincipalTag/Team}*"))
 
 
-def _resource(draw: Draw, asked: Asked, likely: int) -> str:
+def _resource(draw: Draw, asked: Asked, kind: str, likely: int) -> str:
     text = asked.resource
     if text == "*" or not chance(draw, likely):
         return "*" if chance(draw, likely) else one(draw, catalogue.TARGETS)[1]
     parts = text.split(":", 5)
     name = parts[5]
-    style = draw(12)
+    style = draw(14)
     at = draw(len(name)) if style in {3, 4, 5, 9} else 0
     if style == 0:
         return text.replace("${", "${$}{") if chance(draw, 50) else text
@@ -182,6 +184,11 @@ def _resource(draw: Draw, asked: Asked, likely: int) -> str:
     if style == 11:  # the partition, the service or the region in other letters
         place = 1 + draw(2)
         return ":".join(part.upper() if index == place else part for index, part in enumerate(parts))
+    if style == 12 and kind not in {"session", "rcp"}:  # fewer than six fields, the last ending with a star
+        return ":".join(parts[: 2 + draw(2)]) + ":*" if draw(1) else ":".join(parts[: 3 + draw(1)]) + "*"
+    if style == 13:  # a star inside one of the first fields
+        place = 2 + draw(2)
+        return ":".join(part[: len(part) // 2] + "*" if index == place else part for index, part in enumerate(parts))
     return ":".join([*parts[:5], name.swapcase()])
 
 
@@ -222,9 +229,7 @@ def condition(draw: Draw, asked: Asked, *, trust: bool) -> dict[str, Any]:
         key = one(draw, tuple(catalogue.CLAIMS))
     value = asked.context.get(key)
     fits = kind == "string" or key in catalogue.KEYS_BY_TYPE[kind]
-    values = [
-        _wanted(draw, kind, name, value, fits=fits) for _ in range(1 if chance(draw, 65) else 1 + draw(2))
-    ]
+    values = [_wanted(draw, kind, name, value, fits=fits) for _ in range(1 if chance(draw, 65) else 1 + draw(2))]
     operator = name
     several = isinstance(value, list)
     if kind != "null" and chance(draw, 25):
@@ -248,7 +253,9 @@ def _wanted(draw: Draw, kind: str, name: str, got: str | list[str] | None, *, fi
             return text.swapcase()
         if "Like" in name:
             at = draw(len(text))
-            return one(draw, (text[:at] + "*", "*" + text[at:], text[:at] + "?" + text[at + 1 :], text[:at] + "*" + text[at:]))
+            return one(
+                draw, (text[:at] + "*", "*" + text[at:], text[:at] + "?" + text[at + 1 :], text[:at] + "*" + text[at:])
+            )
     if kind == "arn" and text.count(":") >= 5:
         parts = text.split(":", 5)
         place = 1 + draw(4)
@@ -278,14 +285,16 @@ def statement(draw: Draw, asked: Asked, kind: str, *, effect: str) -> dict[str, 
         out["Principal"] = "*"
     negated = chance(draw, rarely) and kind not in {"trust", "rcp"}
     out["NotAction" if negated else "Action"] = (
-        one(draw, ("iam:*", "iam:Get*", "sqs:*", "s3:*")) if negated else _several(draw, lambda: _action(draw, asked, kind, likely))
+        one(draw, ("iam:*", "iam:Get*", "sqs:*", "s3:*"))
+        if negated
+        else _several(draw, lambda: _action(draw, asked, kind, likely))
     )
     if not trust:
         negated = chance(draw, rarely)
         out["NotResource" if negated else "Resource"] = (
             one(draw, ("arn:aws:s3:::other/*", "arn:aws:s3:::lake/ann/*", "arn:aws:iam::*:*", "arn:aws:s3:::*"))
             if negated
-            else _several(draw, lambda: _resource(draw, asked, likely))
+            else _several(draw, lambda: _resource(draw, asked, kind, likely))
         )
     wanted = draw(9)
     for _ in range(0 if wanted <= 5 else 1 if wanted <= 8 else 2):
@@ -302,7 +311,9 @@ def document(draw: Draw, asked: Asked, kind: str) -> Document:
     if kind in {"scp", "boundary", "session", "endpoint"} and chance(draw, 55):
         statements.append({**EVERYTHING, **({"Principal": "*"} if kind == "endpoint" else {})})
     if kind != "rcp" and (not statements or chance(draw, 40)):
-        statements += [statement(draw, asked, kind, effect="Allow") for _ in range(1 if chance(draw, 65) else 1 + draw(2))]
+        statements += [
+            statement(draw, asked, kind, effect="Allow") for _ in range(1 if chance(draw, 65) else 1 + draw(2))
+        ]
     if kind == "rcp" or chance(draw, 14):
         statements.append(statement(draw, asked, kind, effect="Deny"))
     version = draw(99) if kind not in {"scp", "rcp"} else 0

@@ -26,7 +26,9 @@ SINGLE = {**catalogue.SINGLE, "aws:ResourceAccount": (catalogue.HOME,), "aws:Pri
 
 
 def documents() -> dict[str, Mapping[str, Any]]:
-    source = pytest.importorskip("moto.iam.aws_managed_policies", reason="moto, whose copy of AWS's policies this reads")
+    source = pytest.importorskip(
+        "moto.iam.aws_managed_policies", reason="moto, whose copy of AWS's policies this reads"
+    )
     return {name: found["Document"] for name, found in sorted(json.loads(source.aws_managed_policies_data).items())}
 
 

@@ -19,7 +19,9 @@ from .world import decisions
 
 MANY = pytest.mark.parametrize("cases", [5_000, pytest.param(100_000, marks=pytest.mark.long)])
 DOCUMENT = Path(__file__).parents[2] / "docs" / "decision.md"
-pytestmark = pytest.mark.xdist_group("oracle")  # one process: the cases of a run are compared once and looked at by every test
+pytestmark = pytest.mark.xdist_group(
+    "oracle"
+)  # one process: the cases of a run are compared once and looked at by every test
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,6 +36,11 @@ def test_no_difference_without_a_rule(cases: int) -> None:
     print(f"seed {comparison.SEED}\n{tally}")
     assert tally.cases >= cases - comparison.REQUESTS_OF_A_WORLD
     assert tally.rules.total() < 0.1 * tally.cases, "the rules explain away too much"
+
+
+@pytest.mark.parametrize("examples", [60, pytest.param(2_000, marks=pytest.mark.long)])
+def test_no_difference_in_the_corners(examples: int) -> None:
+    comparison.shrinking(examples)
 
 
 @MANY
