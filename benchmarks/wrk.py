@@ -30,11 +30,12 @@ from urllib.parse import urlsplit
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 8
+PROCESSES: dict[str, int] = {}  # of the servers started here, by host and port
 TOWPATH = "from towpath.cli.main import main; main()"
 # moto looks into the credential scope to see which service a request is for, and at nothing else of it. Without it, it takes the
 # request for an anonymous one and refuses to write over an object.
 UNVERIFIED = {
-    "Authorization": "AWS4-HMAC-SHA256 Credential=anybody/20250101/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    "Authorization": "AWS4-HMAC-SHA256 Credential=anybody/20250101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 }
 
 # Each thread of wrk has its own Lua state; it starts at its own place of the list, so that two threads do not send the same at once.
@@ -99,6 +100,7 @@ class Result:
     requests: int
     refused: int  # answers of 400 and above
     broken: int  # connections that failed, timeouts
+    cpu: float  # milliseconds of the server's processor time for each request; 0 for a server that was not started here
 
 
 def load(
@@ -106,6 +108,7 @@ def load(
 ) -> Result:
     """Send `calls` again and again for `seconds` over `connections` kept-alive connections."""
     place = urlsplit(url)
+    process = PROCESSES.get(place.netloc)
     bodies = {body: number for number, body in enumerate(dict.fromkeys(call.body for call in calls), 1)}
     with tempfile.TemporaryDirectory(prefix="towpath-wrk-") as name:
         folder = Path(name)
@@ -116,6 +119,7 @@ def load(
         script = folder / "load.lua"
         script.write_text(SCRIPT.format(folder=folder, bodies=len(bodies), threads=threads))
         wrk = shutil.which("wrk") or sys.exit("wrk is missing: apt-get install wrk")
+        before = _processor_time(process)
         done = subprocess.run(
             [
                 wrk,
@@ -140,7 +144,16 @@ def load(
         requests=found["requests"],
         refused=found["refused"],
         broken=found["broken"],
+        cpu=(_processor_time(process) - before) * 1000 / max(1, found["requests"]),
     )
+
+
+def _processor_time(process: int | None) -> float:
+    """Seconds a process used so far, its threads' together. Unlike a rate, it says the same on a busy machine."""
+    if process is None:
+        return 0.0
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _lua(text: bytes) -> str:
@@ -174,7 +187,7 @@ def compare(
             if number >= 0:
                 results[contestant.name].append(found)
                 told(
-                    f"  round {number + 1} {contestant.name}: {found.rate:,.0f}/s, p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms"
+                    f"  round {number + 1} {contestant.name}: {found.rate:,.0f}/s, p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms, {found.cpu:.2f} ms of processor"
                 )
     return results
 
@@ -186,6 +199,11 @@ def median(results: Sequence[Result]) -> float:
 def ratio(results: Mapping[str, Sequence[Result]], ours: str, peer: str) -> float:
     """Median of the rounds' own ratios: both of a round were measured side by side."""
     return statistics.median(a.rate / b.rate for a, b in zip(results[ours], results[peer], strict=True))
+
+
+def processor_ratio(results: Mapping[str, Sequence[Result]], ours: str, peer: str) -> float:
+    """How much more the peer computes for a request: the ratio that a machine busy with other things cannot spoil."""
+    return statistics.median(b.cpu / a.cpu if a.cpu else 0.0 for a, b in zip(results[ours], results[peer], strict=True))
 
 
 # --- servers ---------------------------------------------------------------------------------------------------------
@@ -219,6 +237,7 @@ def server(command: Sequence[str], url: str, *, seconds: float = 30, **more: str
                 if process.poll() is not None or time.monotonic() > end:
                     sys.exit(f"{' '.join(command)} does not answer at {url}")
                 time.sleep(0.05)
+            PROCESSES[urlsplit(url).netloc] = process.pid
             yield url
         finally:
             process.terminate()
@@ -263,7 +282,9 @@ def sandbox(*arguments: str) -> Iterator[dict[str, str]]:
             line = process.stdout.readline()
             if not line:
                 sys.exit("the sandbox did not start")
-            yield json.loads(line)["environment"]
+            told = json.loads(line)["environment"]
+            PROCESSES[urlsplit(told["AWS_ENDPOINT_URL"]).netloc] = process.pid
+            yield told
         finally:
             process.terminate()
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,6 +37,17 @@ Issuers = Annotated[
         help="Where a public issuer URL is really served, and the CA file of that address. Repeatable.",
     ),
 ]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        help="Keep IAM, STS, EKS and S3 in DIR, also through a kill; no other service is kept.",
+    ),
+]
+Fsync = Annotated[
+    bool, typer.Option("--fsync", help="Wait for the disk before each answer: DIR also survives a loss of power.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 ClusterName = Annotated[
     str | None, typer.Option("--cluster", help="EKS cluster of the sandbox. Default: the one it started with.")
@@ -52,6 +64,8 @@ def sandbox(
     cluster: Cluster = "sandbox",
     hosts: Hosts = None,
     issuers: Issuers = None,
+    state: State = None,
+    fsync: Fsync = False,
     json_output: Json = False,
 ) -> None:
     """Run a sandbox in the foreground until Ctrl-C, and print how to reach it."""
@@ -59,7 +73,9 @@ def sandbox(
         return
     from towpath.sandbox import foreground
 
-    foreground.serve(_settings(listen, port, region, account, cluster, hosts, issuers), as_json=json_output)
+    foreground.serve(
+        _settings(listen, port, region, account, cluster, hosts, issuers, state, fsync=fsync), as_json=json_output
+    )
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -73,12 +89,14 @@ def run(
     cluster: Cluster = "sandbox",
     hosts: Hosts = None,
     issuers: Issuers = None,
+    state: State = None,
+    fsync: Fsync = False,
 ) -> None:
     """Start a sandbox, run COMMAND with the administrator's environment, stop it, and end with COMMAND's status."""
     from towpath.sandbox import foreground
 
     status = foreground.run(
-        _settings(listen, port, region, account, cluster, hosts, issuers), [*command, *context.args]
+        _settings(listen, port, region, account, cluster, hosts, issuers, state, fsync=fsync), [*command, *context.args]
     )
     raise typer.Exit(status)
 
@@ -153,7 +171,16 @@ def calls(
 
 
 def _settings(
-    listen: str, port: int, region: str, account: str, cluster: str, hosts: list[str] | None, issuers: list[str] | None
+    listen: str,
+    port: int,
+    region: str,
+    account: str,
+    cluster: str,
+    hosts: list[str] | None,
+    issuers: list[str] | None,
+    state: Path | None,
+    *,
+    fsync: bool,
 ) -> SandboxSettings:
     from towpath.oidc.fetch import IssuerMapping
     from towpath.sandbox.settings import SandboxSettings
@@ -167,4 +194,6 @@ def _settings(
         cluster=cluster,
         hosts=tuple(hosts or ()),
         issuers=mappings,
+        state=state,
+        fsync=fsync,
     )

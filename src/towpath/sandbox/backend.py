@@ -102,8 +102,8 @@ class Backend:
         """Tell `journal` every write from now on."""
         self._journal = journal
 
-    def again(self, fact: dict[str, Any]) -> None:
-        """Make a write of an earlier run again. Raises SandboxError if it comes out different."""
+    def again(self, fact: dict[str, Any]) -> Request:
+        """Make a write of an earlier run again, and give it. Raises SandboxError if it comes out different."""
         request = Request(
             method=fact["method"],
             path=fact["path"],
@@ -125,16 +125,23 @@ class Backend:
                 where="the journal",
                 todo="start with the version of towpath and moto that made this directory, or with an empty one",
             )
+        return request
 
-    def reconcile(self) -> None:
-        """After a start: where a kill came between the two, buckets are those the objects know."""
+    def reconcile(self) -> list[tuple[Request, str]]:
+        """After a start: where a kill came between the two, buckets are those the objects know.
+
+        Gives the requests made for it, each with its account.
+        """
+        made: list[tuple[Request, str]] = []
         there = self._emulator.buckets()
         for bucket in self._store.buckets():
             if bucket.name not in there:
-                self._emulated(_creation(bucket), service="s3", region=bucket.region, account=bucket.account)
+                made.append((_creation(bucket), bucket.account))
         for name in there.keys() - {bucket.name for bucket in self._store.buckets()}:
-            request = Request(method="DELETE", path=f"/{name}", headers={"host": "localhost"})
-            self._emulated(request, service="s3", region="us-east-1", account=there[name])
+            made.append((Request(method="DELETE", path=f"/{name}", headers={"host": "localhost"}), there[name]))
+        for request, account in made:
+            self._emulated(request, service="s3", region="us-east-1", account=account)
+        return made
 
     # --- S3 ----------------------------------------------------------------------------------------------------------
 

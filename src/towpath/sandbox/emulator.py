@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import secrets
 import sys
 import threading
 import time
@@ -45,7 +46,10 @@ class Emulator:
 
     def __init__(self) -> None:
         self._clock = _Clock()
+        # moto makes an endpoint's name when its EKS is imported: the same one in every process.
+        _seed("import")
         _without_the_users_profile()
+        _seed(secrets.token_hex(32))
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         self._app: Any = DomainDispatcherApplication(create_backend_app)

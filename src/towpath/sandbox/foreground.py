@@ -28,7 +28,8 @@ def serve(settings: SandboxSettings, *, as_json: bool) -> None:
         _announce(sandbox, as_json=as_json)
         stopped.wait()
     if not as_json:
-        sys.stderr.write("sandbox stopped; nothing it held is kept\n")
+        kept = f"IAM, STS, EKS and S3 are kept in {settings.state}" if settings.state else "nothing it held is kept"
+        sys.stderr.write(f"sandbox stopped; {kept}\n")
 
 
 def run(settings: SandboxSettings, command: Sequence[str]) -> int:
@@ -94,6 +95,8 @@ def _announce(sandbox: Sandbox, *, as_json: bool) -> None:
     sys.stderr.write(
         f"sandbox at {sandbox.endpoint}, and over TLS at the same port (account {sandbox.settings.account}, {sandbox.settings.region}, EKS cluster {sandbox.settings.cluster}); Ctrl-C stops it\n"
     )
+    if sandbox.settings.state:
+        sys.stderr.write(f"IAM, STS, EKS and S3 are kept in {sandbox.settings.state}; every other service is not\n")
     if not is_loopback(sandbox.settings.listen):
         sys.stderr.write(f"warning: it listens on {sandbox.settings.listen}, open to that network\n")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from towpath.iam import partition as partitions
 from towpath.oidc.fetch import Fetcher
@@ -88,6 +88,7 @@ class Sandbox:
                 faults=self.faults,
                 secret=self.secret,
                 accounts=self.accounts,
+                reset=self.reset,
             ),
             authoriser=authoriser,
             record=self.record,
@@ -122,7 +123,7 @@ class Sandbox:
             journal.rewrite(facts.still_counts(datetime.now(UTC)))
         journal.replay(
             {
-                CALL: self._backend.again,
+                CALL: self._again,
                 facts.KEY: facts.follow_keys(self._keys, journal),
                 **facts.follow_clusters(self.clusters, journal),
                 facts.SECRET: self._take_secret,
@@ -131,8 +132,14 @@ class Sandbox:
         journal.add(facts.SECRET, {"secret": self.secret})
         self.accounts.restore()
         self._backend.follow(journal)
-        self._backend.reconcile()
+        for request, account in self._backend.reconcile():
+            self.buckets.follow(request, account=account)
         return journal
+
+    def _again(self, fact: dict[str, Any]) -> None:
+        request = self._backend.again(fact)
+        if fact["service"] == "s3":
+            self.buckets.follow(request, account=fact["account"])
 
     def _take_secret(self, fact: Mapping[str, str]) -> None:
         self.secret = fact["secret"]
@@ -144,6 +151,7 @@ class Sandbox:
             if self._journal is not None:
                 self._journal.rewrite(facts.administrator_only(self.settings.account))
             self._backend.reset()
+            self.buckets.clear()
             self._keys.clear([self.admin_key])
             self.accounts.restore()
             for account in self.settings.accounts:

@@ -215,8 +215,9 @@ class S3:
         request = Request(
             method="GET", path=f"/{bucket.name}/{quote(key, safe='/-_.~')}", query=query, headers={"host": "localhost"}
         )
-        response = self._backend.call(request, service="s3", region=region, account=bucket.owner)
-        if response.status != 200:
+        try:
+            response = self._backend.call(request, service="s3", region=region, account=bucket.owner)
+        except AwsError:  # there is no such object, which whoever asks for it is told by what they ask
             return {}
         root = xml.parse(replace(request, body=Body([response.read()])))
         return {xml.text(item, "Key") or "": xml.text(item, "Value") or "" for item in xml.named(root, "Tag")}
@@ -258,10 +259,12 @@ class S3:
             return own
         if asked.operation.level == BUCKET and asked.operation.method in {"PUT", "DELETE"}:
             return self._write_bucket(asked)
-        response = self._call(asked)
-        if response.status == 404 and name in _TELLING:
-            self._may_know(asked, response)
-        return response
+        try:
+            return self._call(asked)
+        except AwsError as error:
+            if error.code == "NoSuchKey" and name in _TELLING:
+                self._may_know(asked)
+            raise
 
     def _write_bucket(self, asked: Asked) -> Response:
         with self._buckets.writing():
@@ -285,10 +288,8 @@ class S3:
                 self._buckets.follow(inner, account=self._account(asked))
             return response
 
-    def _may_know(self, asked: Asked, response: Response) -> None:
+    def _may_know(self, asked: Asked) -> None:
         """Who may not list the bucket is not told that a key is free ("GetObject", S3 API reference)."""
-        if asked.request.method != "HEAD" and b"<Code>NoSuchKey</Code>" not in response.read():
-            return
         copies = asked.operation.name in _COPYING
         name = copy_source(asked.request).bucket if copies else asked.address.bucket
         self._allow(asked, Need(action="s3:ListBucket", resource=f"arn:{self._partition}:s3:::{name}"))
