@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from towpath.sandbox.emulator import OWN_PATHS, Emulator, sdk_session
 from towpath.sandbox.errors import AwsError, SandboxError
 from towpath.sandbox.journal import Journal
-from towpath.sandbox.objects import xml
+from towpath.sandbox.objects import locks, xml
 from towpath.sandbox.objects.service import CONFIGURATION, ObjectService
 from towpath.sandbox.objects.store import Bucket, Store
 from towpath.sandbox.wire import Body, Request, Response
@@ -132,13 +132,13 @@ class Backend:
 
         Gives the requests made for it, each with its account.
         """
-        made: list[tuple[Request, str]] = []
         there = self._emulator.buckets()
-        for bucket in self._store.buckets():
-            if bucket.name not in there:
-                made.append((_creation(bucket), bucket.account))
-        for name in there.keys() - {bucket.name for bucket in self._store.buckets()}:
-            made.append((Request(method="DELETE", path=f"/{name}", headers={"host": "localhost"}), there[name]))
+        here = self._store.buckets()
+        made = [(_creation(bucket), bucket.account) for bucket in here if bucket.name not in there]
+        gone = there.keys() - {bucket.name for bucket in here}
+        made += [
+            (Request(method="DELETE", path=f"/{name}", headers={"host": "localhost"}), there[name]) for name in gone
+        ]
         for request, account in made:
             self._emulated(request, service="s3", region="us-east-1", account=account)
         return made
@@ -152,17 +152,17 @@ class Backend:
                 change = self._create_bucket if request.method == "PUT" else self._delete_bucket
                 with self.together():
                     return change(request, name, region=region, account=account)
-            if request.method == "PUT" and "versioning" in request.arguments:
-                with self.together():
-                    return self._put_versioning(request, name, region=region)
+            followed = {"versioning": self._put_versioning, "object-lock": self._put_lock}
+            for sub, put in followed.items():
+                if request.method == "PUT" and sub in request.arguments:
+                    with self.together():
+                        return put(request, name, region=region)
         answer = self._objects.answer(request, name, key, account=account)
         if answer is not None:
             return answer
         return self._emulated(request, service="s3", region=region, account=self._store.bucket(name).account)
 
     def _create_bucket(self, request: Request, name: str, *, region: str, account: str) -> Response:
-        if request.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
-            raise AwsError("NotImplemented", "Object Lock is not implemented by this sandbox.", 501)
         there = self._store.find_bucket(name)
         if there is not None and there.account != account:
             raise AwsError(
@@ -185,7 +185,17 @@ class Backend:
                 xml.parse(text, "CreateBucketConfiguration").findtext("LocationConstraint") if text.strip() else None
             )
             place = "eu-west-1" if place == "EU" else place or "us-east-1"
-            self._store.keep_bucket(Bucket(name=name, account=account, region=place, created=time.time()))
+            locked = request.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true"
+            self._store.keep_bucket(
+                Bucket(
+                    name=name,
+                    account=account,
+                    region=place,
+                    created=time.time(),
+                    versioning="Enabled" if locked else None,
+                    locked=locked,
+                )
+            )
         return answer
 
     def _delete_bucket(self, request: Request, name: str, *, region: str, account: str) -> Response:
@@ -196,12 +206,28 @@ class Backend:
 
     def _put_versioning(self, request: Request, name: str, *, region: str) -> Response:
         bucket = self._store.bucket(name)
+        if bucket.locked:
+            raise AwsError(
+                "InvalidBucketState",
+                "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+                409,
+            )
         answer = self._emulated(request, service="s3", region=region, account=bucket.account)
         if answer.status < 300:
             status = xml.parse(request.body.read(), "VersioningConfiguration").findtext("Status")
             if status not in {"Enabled", "Suspended"}:
                 raise xml.malformed()
             self._store.keep_bucket(replace(bucket, versioning=status))
+        return answer
+
+    def _put_lock(self, request: Request, name: str, *, region: str) -> Response:
+        bucket = self._store.bucket(name)
+        retention = locks.default_of(xml.parse(request.body.read(), "ObjectLockConfiguration"))
+        if not bucket.locked:
+            raise AwsError("InvalidBucketState", "Object Lock configuration cannot be enabled on existing buckets", 409)
+        answer = self._emulated(request, service="s3", region=region, account=bucket.account)
+        if answer.status < 300:
+            self._store.keep_bucket(replace(bucket, retention=retention))
         return answer
 
     # --- for the gate's own reading ----------------------------------------------------------------------------------
@@ -294,4 +320,5 @@ def _creation(bucket: Bucket) -> Request:
     if bucket.region != "us-east-1":
         inner = xml.element("LocationConstraint", bucket.region)
         body = f'<CreateBucketConfiguration xmlns="{xml.NAMESPACE}">{inner}</CreateBucketConfiguration>'.encode()
-    return Request(method="PUT", path=f"/{bucket.name}", headers={"host": "localhost"}, body=Body([body]))
+    headers = {"host": "localhost"} | ({"x-amz-bucket-object-lock-enabled": "true"} if bucket.locked else {})
+    return Request(method="PUT", path=f"/{bucket.name}", headers=headers, body=Body([body]))

@@ -24,7 +24,8 @@ SCHEMA: Final = """
 CREATE TABLE run (number INTEGER NOT NULL);
 INSERT INTO run VALUES (0);
 CREATE TABLE bucket (
-  name TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, created REAL NOT NULL, versioning TEXT
+  name TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, created REAL NOT NULL, versioning TEXT,
+  locked INTEGER NOT NULL, retention TEXT
 ) WITHOUT ROWID;
 CREATE TABLE version (
   id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, latest INTEGER NOT NULL,

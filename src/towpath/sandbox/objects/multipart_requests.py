@@ -10,7 +10,7 @@ from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import checksums, conditions, properties, xml
 from towpath.sandbox.objects.bodies import Stream
 from towpath.sandbox.objects.multipart import LARGEST_NUMBER, Multipart, Upload, Wanted
-from towpath.sandbox.objects.object_requests import COPY_SOURCE, LARGEST_COPY, ObjectRequests, receive
+from towpath.sandbox.objects.object_requests import COPY_SOURCE, LARGEST_COPY, ObjectRequests, asked, receive
 from towpath.sandbox.objects.store import Bucket, Store
 from towpath.sandbox.wire import Request, Response
 
@@ -24,7 +24,7 @@ class MultipartRequests:
         self._uploads = Multipart(store)
 
     def create(self, request: Request, bucket: Bucket, key: str) -> Response:
-        kept = properties.from_headers(request.headers)
+        kept = asked(request, bucket)
         algorithm = checksums.algorithm_of(request.headers)
         kind = request.headers.get("x-amz-checksum-type")
         upload = self._uploads.create(bucket.name, key, kept, algorithm, kind)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
 from towpath.sandbox.errors import AwsError
-from towpath.sandbox.objects import checksums, conditions, properties, xml
+from towpath.sandbox.objects import checksums, conditions, locks, properties, xml
 from towpath.sandbox.objects.bodies import Written
 from towpath.sandbox.objects.conditions import http_date
 from towpath.sandbox.objects.store import NULL, Bucket, Store, Version, body_chunks
@@ -85,7 +86,7 @@ class ObjectRequests:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def put(self, request: Request, bucket: Bucket, key: str) -> Response:
-        kept = properties.from_headers(request.headers)
+        kept = asked(request, bucket)
         written = receive(self._store, request, kept)
         version = self._store.put(
             bucket.name,
@@ -105,12 +106,13 @@ class ObjectRequests:
             key,
             request.arguments.get("versionId"),
             lambda current: conditions.check_delete(wanted, current, key),
+            bypass=bypasses(request),
         )
         return xml.empty(204, _deleted(version, marker=marker))
 
     def copy(self, request: Request, bucket: Bucket, key: str) -> Response:
         headers = request.headers
-        given = properties.from_headers(headers)
+        given = asked(request, bucket)
         for _ in range(_ATTEMPTS):
             source_bucket, found = self.source(request)
             if found.size > LARGEST_COPY:
@@ -198,6 +200,29 @@ class ObjectRequests:
         self._store.update(found, {**kept, "tags": properties.tags(pairs_sent)})
         return xml.empty(200, headers)
 
+    def retention(self, request: Request, bucket: Bucket, key: str) -> Response:
+        return self._lock(request, bucket, key, "Retention")
+
+    def legal_hold(self, request: Request, bucket: Bucket, key: str) -> Response:
+        return self._lock(request, bucket, key, "LegalHold")
+
+    def _lock(self, request: Request, bucket: Bucket, key: str, kind: str) -> Response:
+        if not bucket.locked:
+            raise locks.missing()
+        found = self._store.get(bucket.name, key, request.arguments.get("versionId"))
+        lock: Mapping[str, str] = found.properties.get("lock", {})
+        if request.method == "GET":
+            return xml.answer(kind, locks.retention_answer(lock) if kind == "Retention" else locks.hold_answer(lock))
+        verified(request)
+        document = xml.parse(request.body.read(), kind)
+        new = (
+            locks.retained(lock, document, datetime.now(UTC), bypass=bypasses(request))
+            if kind == "Retention"
+            else locks.held(lock, document)
+        )
+        self._store.update(found, {**found.properties, "lock": new})
+        return xml.empty(200)
+
     def acl(self, request: Request, bucket: Bucket, key: str) -> Response:
         found = self._store.get(bucket.name, key, request.arguments.get("versionId"))
         if request.method == "GET":
@@ -207,6 +232,21 @@ class ObjectRequests:
             raise AwsError("NotImplemented", "Only canned ACLs (x-amz-acl) are implemented by this sandbox.", 501)
         self._store.update(found, {**found.properties, "acl": properties.canned_acl(name)})
         return xml.empty(200)
+
+
+def asked(request: Request, bucket: Bucket) -> dict[str, Any]:
+    """What a new object keeps beside its bytes, as its request says and as its bucket does. Raises AwsError."""
+    kept = properties.from_headers(request.headers)
+    if bucket.locked:
+        if lock := locks.from_headers(request.headers, bucket.retention, datetime.now(UTC)):
+            kept["lock"] = lock
+    elif any(name.startswith("x-amz-object-lock-") for name in request.headers):
+        raise locks.missing()
+    return kept
+
+
+def bypasses(request: Request) -> bool:
+    return request.headers.get(locks.BYPASS, "").lower() == "true"
 
 
 def receive(

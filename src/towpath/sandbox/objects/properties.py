@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.objects import locks
 
 CONTENT: Final = {
     "content-type": "Content-Type",
@@ -56,11 +57,9 @@ Properties = dict[str, Any]
 
 
 def from_headers(headers: Mapping[str, str]) -> Properties:
-    """Raises AwsError for what this store does not do (customer keys, locks) or S3 does not take."""
+    """Raises AwsError for what this store does not do (customer keys, grants) or S3 does not take."""
     if any(name.startswith("x-amz-server-side-encryption-customer-") for name in headers):
         raise AwsError("NotImplemented", "Encryption with customer keys is not implemented by this sandbox.", 501)
-    if any(name.startswith("x-amz-object-lock-") for name in headers):
-        raise AwsError("InvalidRequest", "Bucket is missing Object Lock Configuration", 400)
     if any(name.startswith("x-amz-grant-") for name in headers):
         raise AwsError("NotImplemented", "Grants other than canned ACLs are not implemented by this sandbox.", 501)
     found: Properties = {"headers": {name: headers[name] for name in CONTENT if name in headers}}
@@ -119,6 +118,7 @@ def response_headers(properties: Mapping[str, Any], overrides: Mapping[str, str]
     found += [(META + name, value) for name, value in properties.get("meta", {}).items()]
     if "class" in properties:
         found.append(("x-amz-storage-class", properties["class"]))
+    found += locks.response_headers(properties.get("lock", {}))
     if properties.get("tags"):
         found.append(("x-amz-tagging-count", str(len(properties["tags"]))))
     return found + encryption(properties)

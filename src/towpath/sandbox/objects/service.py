@@ -9,13 +9,13 @@ from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import conditions, xml
 from towpath.sandbox.objects.listing_requests import ListingRequests
 from towpath.sandbox.objects.multipart_requests import MultipartRequests
-from towpath.sandbox.objects.object_requests import COPY_SOURCE, ObjectRequests, verified
+from towpath.sandbox.objects.object_requests import COPY_SOURCE, ObjectRequests, bypasses, verified
 from towpath.sandbox.objects.store import KEY_LIMIT, Bucket, Store
 from towpath.sandbox.wire import Request, Response
 
 DELETE_LIMIT: Final = 1000
 # Sub-resources of an object that are recognised and not there.
-MISSING: Final = ("legal-hold", "retention", "restore", "select", "torrent", "renameObject")
+MISSING: Final = ("restore", "select", "torrent", "renameObject")
 
 Answer = Callable[[Request, Bucket, str], Response]
 
@@ -67,6 +67,10 @@ class ObjectService:
             return self._objects.acl if method in {"GET", "PUT"} else None
         if "tagging" in sub:
             return self._objects.tagging if method in {"GET", "PUT", "DELETE"} else None
+        if "retention" in sub:
+            return self._objects.retention if method in {"GET", "PUT"} else None
+        if "legal-hold" in sub:
+            return self._objects.legal_hold if method in {"GET", "PUT"} else None
         if "attributes" in sub:
             return self._objects.attributes if method == "GET" else None
         if "uploadId" in sub:
@@ -123,6 +127,7 @@ class ObjectService:
                     key,
                     version or None,
                     lambda current, etag=etag, key=key: conditions.check_delete(etag, current, key),
+                    bypass=bypasses(request),
                 )
             except AwsError as error:
                 out += f"<Error>{xml.elements([*head, ('Code', error.code), ('Message', error.message)])}</Error>"

@@ -9,10 +9,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.objects import locks
 from towpath.sandbox.objects.bodies import CHUNK, Bodies, Stream, Written
 from towpath.sandbox.objects.conditions import missing_key
 from towpath.sandbox.objects.database import Database
@@ -32,6 +34,8 @@ class Bucket:
     region: str
     created: float  # seconds since 1970
     versioning: str | None = None  # Enabled or Suspended; None when it never was
+    locked: bool = False  # whether it has Object Lock
+    retention: Mapping[str, Any] | None = None  # of new objects: `mode` and `days`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +76,17 @@ class Store:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.database = Database(folder / "objects.sqlite", fsync=fsync)
         self.bodies = Bodies(folder / "bodies", run=self.database.run, fsync=fsync)
-        rows = self.database.rows("SELECT name, account, region, created, versioning FROM bucket")
+        rows = self.database.rows("SELECT name, account, region, created, versioning, locked, retention FROM bucket")
         self._buckets = {
-            row[0]: Bucket(name=row[0], account=row[1], region=row[2], created=row[3], versioning=row[4])
+            row[0]: Bucket(
+                name=row[0],
+                account=row[1],
+                region=row[2],
+                created=row[3],
+                versioning=row[4],
+                locked=bool(row[5]),
+                retention=json.loads(row[6]) if row[6] else None,
+            )
             for row in rows
         }
         self._sweeping = self.bodies.sweep(self._named)
@@ -124,8 +136,11 @@ class Store:
         """Create a bucket, or change what is known of one."""
         with self.database.writing() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?, ?)",
-                (bucket.name, bucket.account, bucket.region, bucket.created, bucket.versioning),
+                "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(bucket.name, bucket.account, bucket.region, bucket.created, bucket.versioning, bucket.locked),
+                    json.dumps(bucket.retention) if bucket.retention else None,
+                ),
             )
             self._buckets = {**self._buckets, bucket.name: bucket}
 
@@ -321,9 +336,18 @@ class Store:
             connection.execute("UPDATE version SET properties = ? WHERE id = ?", (json.dumps(properties), found.id))
 
     def delete(
-        self, bucket: str, key: str, version: str | None, check: Callable[[str | None], None] = lambda _: None
+        self,
+        bucket: str,
+        key: str,
+        version: str | None,
+        check: Callable[[str | None], None] = lambda _: None,
+        *,
+        bypass: bool = False,
     ) -> tuple[str | None, bool]:
-        """Gives the version deleted or the marker made (None in a bucket without versions), and whether it is a marker."""
+        """Gives the version deleted or the marker made (None in a bucket without versions), and whether it is a marker.
+
+        `bypass`: delete what a governance lock keeps.
+        """
         removed: str | None = None
         with self.database.writing() as connection:
             versioning = self.bucket(bucket).versioning
@@ -333,7 +357,7 @@ class Store:
             ).fetchone()
             check(current[3] if current and not current[2] else None)
             if version is not None:
-                result, removed = self._delete_version(connection, bucket, key, version)
+                result, removed = self._delete_version(connection, bucket, key, version, bypass=bypass)
             elif versioning is None:
                 result = (None, False)
                 if current:
@@ -352,14 +376,15 @@ class Store:
         return result
 
     def _delete_version(
-        self, connection: sqlite3.Connection, bucket: str, key: str, version: str
+        self, connection: sqlite3.Connection, bucket: str, key: str, version: str, *, bypass: bool
     ) -> tuple[tuple[str, bool], str | None]:
         row = connection.execute(
-            "SELECT id, latest, marker, file FROM version WHERE bucket = ? AND key = ? AND version = ?",
+            "SELECT id, latest, marker, file, properties FROM version WHERE bucket = ? AND key = ? AND version = ?",
             (bucket, key, version),
         ).fetchone()
         if row is None:
             return (version, False), None
+        locks.check_delete(json.loads(row[4]).get("lock", {}), datetime.now(UTC), bypass=bypass)
         connection.execute("DELETE FROM version WHERE id = ?", (row[0],))
         if row[1]:
             connection.execute(
