@@ -22,7 +22,9 @@ ENDPOINT = "http://127.0.0.1:9"
 ALSO: dict[str, dict[str, Any]] = {
     "PutObjectLegalHold": {"LegalHold": {"Status": "ON"}},
     "PutObjectRetention": {"Retention": {"Mode": "GOVERNANCE", "RetainUntilDate": "2030-01-01T00:00:00Z"}},
-    "UpdateObjectEncryption": {"ObjectEncryption": {"SSEKMS": {"KMSKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1"}}},
+    "UpdateObjectEncryption": {
+        "ObjectEncryption": {"SSEKMS": {"KMSKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1"}}
+    },
 }
 
 
