@@ -62,7 +62,7 @@ def observe(calls: Sequence[Mapping[str, Any]], *, principal: str, after: int = 
             continue
         allowed += 1
         for need in _field(call, "needs", (list, tuple)):
-            permissions.add(_permission(need))
+            permissions |= _permission(need)
         if call.get("status") == 404:
             permissions |= _to_be_told_of_absence(call)
     numbers = [_field(call, "number", int) for call in calls]
@@ -173,14 +173,17 @@ def _folded(keys: Iterable[str]) -> set[str]:
     return out
 
 
-def _permission(need: object) -> Permission:
+def _permission(need: object) -> set[Permission]:
+    """One, or none for what one request among several things was refused (DeleteObjects goes on without a key)."""
     found = cast("Mapping[str, Any]", need) if isinstance(need, Mapping) else {}
+    if found.get("allowed") is False:
+        return set()
     action, resource = _field(found, "action", str), _field(found, "resource", str)
     if action not in _PREFIXED:
-        return Permission(action=action, resource=resource)
+        return {Permission(action=action, resource=resource)}
     context = cast("Mapping[str, Any]", _field(found, "context", Mapping))
     prefix = context.get("s3:prefix")
-    return Permission(action=action, resource=resource, prefix=None if prefix is None else str(prefix))
+    return {Permission(action=action, resource=resource, prefix=None if prefix is None else str(prefix))}
 
 
 def _to_be_told_of_absence(call: Mapping[str, Any]) -> set[Permission]:

@@ -7,7 +7,7 @@ permission, a missing permission before a missing resource.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -286,18 +286,23 @@ class Gate:
         target: Target = OWN,
     ) -> None:
         seen.action, seen.resource = need.action, need.resource
-        seen.needs.append(Needed(action=need.action, resource=need.resource, context=need.context))
-        seen.why = self._authoriser.allow(
-            principal,
-            need,
-            service=service,
-            region=region,
-            remote=request.remote,
-            secure=request.secure,
-            target=target,
-            user_agent=request.headers.get("user-agent"),
-            referer=request.headers.get("referer"),
-        )
+        needed = Needed(action=need.action, resource=need.resource, context=need.context)
+        try:
+            seen.why = self._authoriser.allow(
+                principal,
+                need,
+                service=service,
+                region=region,
+                remote=request.remote,
+                secure=request.secure,
+                target=target,
+                user_agent=request.headers.get("user-agent"),
+                referer=request.headers.get("referer"),
+            )
+        except AwsError:
+            seen.needs.append(replace(needed, allowed=False))
+            raise
+        seen.needs.append(needed)
 
 
 def _with_unique_ids(response: Response) -> Response:

@@ -98,7 +98,10 @@ def test_one_request_is_not_read_as_two(
 
 
 def test_iam_form_in_the_query_string(world: World, reader: dict[str, str]) -> None:
-    for method, path, body in (("GET", "/?Action=ListUsers&Version=2010-05-08", b""), ("POST", "/?Action=ListUsers", b"")):
+    for method, path, body in (
+        ("GET", "/?Action=ListUsers&Version=2010-05-08", b""),
+        ("POST", "/?Action=ListUsers", b""),
+    ):
         answer = send(world, "iam", path, body, reader, method=method)
         assert (answer.status_code, "<ListUsersResult>" in answer.text) == (200, True)
     refused = send(world, "iam", "/?Action=CreateUser&UserName=x", b"", reader)
@@ -160,5 +163,7 @@ def test_cbor_error_can_be_read(world: World, reader: dict[str, str]) -> None:
         cloudwatch.put_metric_data(Namespace="x", MetricData=[{"MetricName": "m", "Value": 1}])
     error = caught.value.response
     assert error["Error"]["Code"] == "AccessDeniedException"
-    assert error["Error"]["Message"].endswith("because no identity-based policy allows the cloudwatch:PutMetricData action")
+    assert error["Error"]["Message"].endswith(
+        "because no identity-based policy allows the cloudwatch:PutMetricData action"
+    )
     assert error["ResponseMetadata"]["HTTPHeaders"]["smithy-protocol"] == "rpc-v2-cbor"

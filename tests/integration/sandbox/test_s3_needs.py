@@ -153,7 +153,9 @@ def test_new_bucket_with_more_than_a_name(world: World, code: Code) -> None:
         for missing in actions:
             rest = [action for action in ["CreateBucket", *actions] if action != missing]
             name = f"made-{next(_numbers)}"
-            call = lambda name=name, rest=rest, more=more: client(world, rest).create_bucket(Bucket=name, **location, **more)  # noqa: E731
+            call = lambda name=name, rest=rest, more=more: client(world, rest).create_bucket(
+                Bucket=name, **location, **more
+            )  # noqa: E731
             assert f"s3:{missing}" in code(call)
         client(world, ["CreateBucket", *actions]).create_bucket(Bucket=f"made-{next(_numbers)}", **location, **more)
     world.role("made-anywhere", {"Effect": "Allow", "Action": "s3:CreateBucket", "Resource": "*", "Condition": {"StringEquals": {"s3:locationconstraint": "eu-west-1"}}})  # fmt: skip
@@ -262,7 +264,11 @@ def test_condition_keys_of_the_request(
 
 def test_principal_and_request_tags(world: World, bucket: str, code: Code) -> None:
     """ABAC: a role's tags as aws:PrincipalTag, the tags a call brings as aws:RequestTag and aws:TagKeys."""
-    own = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/${{aws:PrincipalTag/team}}/*"}
+    own = {
+        "Effect": "Allow",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/${{aws:PrincipalTag/team}}/*",
+    }
     for team, allowed in (("raw", True), ("other", False)):
         name = f"tagged-{next(_numbers)}"
         world.role(name, own, Tags=[{"Key": "team", "Value": team}])
@@ -281,7 +287,9 @@ def test_principal_and_request_tags(world: World, bucket: str, code: Code) -> No
         ([{"Key": "team", "Value": "a"}, {"Key": "more", "Value": "x"}], False),
         ([], False),
     ):
-        call = lambda tags=tags: iam.create_role(RoleName=f"made-{next(_numbers)}", AssumeRolePolicyDocument=trust, Tags=tags)  # noqa: E731
+        call = lambda tags=tags: iam.create_role(
+            RoleName=f"made-{next(_numbers)}", AssumeRolePolicyDocument=trust, Tags=tags
+        )  # noqa: E731
         if allowed:
             assert call()["Role"]["Arn"]
         else:
