@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +82,19 @@ def pruned(draw: st.DrawFn, text: str) -> str:
     return text[:start] + new + text[start + len(whole) :] if inner is not None else text
 
 
+def summed(body: bytes) -> dict[str, str]:
+    """Content-MD5, which S3 asks for with some of these."""
+    return {"content-md5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+
+
+def test_bodies_as_s3_takes_them(door: Door) -> None:
+    """What is spoiled below is not refused as it stands, but for what the bucket has not (a lock, a website's other bucket)."""
+    for name, (method, path, query, text) in BODIES.items():
+        body = text.encode()
+        response = door.knock(signed(plain(method, path, query=query, body=body, headers=summed(body)), door.key))
+        assert b"MalformedXML" not in response.read(), name
+
+
 @EVERYDAY
 def test_bodies_of_s3(door: Door, examples: int) -> None:
     def check(name: str, data: st.DataObject) -> None:
@@ -92,14 +108,14 @@ def test_bodies_of_s3(door: Door, examples: int) -> None:
                 st.binary(max_size=30),
             )
         )
-        door.knock(signed(plain(method, path, query=query, body=body), door.key))
+        door.knock(signed(plain(method, path, query=query, body=body, headers=summed(body)), door.key))
 
     fuzzing(examples)(given(st.sampled_from(sorted(BODIES)), st.data())(check))()
 
 
 def test_entities_are_never_read(door: Door) -> None:
     for text in (BOMB, OUTSIDE):
-        response = door.knock(signed(plain("POST", f"/{BUCKET}", query="delete", body=text.encode()), door.key))
+        response = door.knock(signed(plain("POST", f"/{BUCKET}", query="delete", body=text.encode(), headers=summed(text.encode())), door.key))
         assert response.status == 400
         assert b"MalformedXML" in response.read()
         assert door.reached == []

@@ -176,3 +176,13 @@ def test_any_service_in_the_scope(door: Door, examples: int) -> None:
         door.knock(signed(plain(method, "/", body=b"{}", headers={"x-amz-target": "A.B"}), door.key, service=service))
 
     fuzzing(examples)(given(name, st.sampled_from(["GET", "POST"]))(check))()
+
+
+def test_an_encoded_slash_makes_no_other_call(door: Door) -> None:
+    """The emulator decodes a path before it reads it: what is one name to the gate could be two and another operation to it."""
+    plainly = door.knock(signed(plain("GET", "/clusters/sandbox/node-groups/x"), door.key, service="eks"))
+    assert door.reached
+    assert b"node group" in plainly.read().lower()
+    disguised = door.knock(signed(plain("GET", "/clusters/sandbox%2Fnode-groups%2Fx"), door.key, service="eks"))
+    assert door.reached == []
+    assert disguised.status == 404
