@@ -19,6 +19,7 @@ from towpath.sandbox.errors import SandboxError
 
 MOST_CONNECTIONS: Final = 512  # at once
 BACKLOG: Final = 256
+MOMENT: Final = 0.5  # seconds a new connection waits for room
 STOPPING: Final = 2.0  # seconds that requests under way get to end
 
 
@@ -98,11 +99,9 @@ class Server:
             remote = str(address[0]).partition("%")[0].removeprefix("::ffff:")
             connection = Connection(raw, remote=remote, handler=self._handler, tls=self._tls)
             thread = threading.Thread(target=self._serve, args=(connection,), name="sandbox-connection", daemon=True)
-            with self._lock:
-                if len(self._connections) >= MOST_CONNECTIONS and not self._evict():
-                    raw.close()
-                    continue
-                self._connections[connection] = thread
+            if not self._admit(connection, thread):
+                raw.close()
+                continue
             try:
                 thread.start()
             except RuntimeError:  # the machine gives no more threads
@@ -116,6 +115,18 @@ class Server:
         finally:
             with self._lock:
                 self._connections.pop(connection, None)
+
+    def _admit(self, connection: Connection, thread: threading.Thread) -> bool:
+        """Count one more in. A client that has just read its answer may not count as idle yet: it gets a moment."""
+        deadline = time.monotonic() + MOMENT
+        while True:
+            with self._lock:
+                if len(self._connections) < MOST_CONNECTIONS or self._evict():
+                    self._connections[connection] = thread
+                    return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
 
     def _evict(self) -> bool:
         """Close the connection that has been idle longest; whether there was one."""

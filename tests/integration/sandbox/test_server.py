@@ -311,6 +311,8 @@ def test_idle_connection_goes_when_there_are_too_many(monkeypatch: pytest.Monkey
         for client in clients:
             client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert client.recv(1000).startswith(b"HTTP/1.1 200")
+            while not all(found.is_idle for found in running._open()):  # an answer is read before its thread rests
+                time.sleep(0.01)
         assert b"X-Saw: GET /last" in ask(running, LAST)
         assert clients[0].recv(1000) == b""  # the one idle longest
         clients[2].sendall(LAST)
