@@ -5,6 +5,7 @@ Each client runs in a process of its own with that environment and nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -45,6 +46,7 @@ class Pod:
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
+            "AWS_EC2_METADATA_DISABLED": "true",  # as in every pod that towpath launches
             # as the EKS webhook sets them
             "AWS_ROLE_ARN": self.role,
             "AWS_WEB_IDENTITY_TOKEN_FILE": str(self.token_file),
@@ -167,12 +169,8 @@ def pod(towpath_sandbox: Sandbox, tmp_path: Path) -> Iterator[Pod]:
         "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
         "Resource": [f"arn:aws:s3:::{name}/{ALLOWED}*", f"arn:aws:s3:::{name}/{ALLOWED.rstrip('/')}"],
     }  # s3fs asks for the folder's own name
-    listing = {
-        "Effect": "Allow",
-        "Action": "s3:ListBucket",
-        "Resource": f"arn:aws:s3:::{name}",
-        "Condition": {"StringLike": {"s3:prefix": [f"{ALLOWED}*", ALLOWED.rstrip("/")]}},
-    }
+    # Without a condition on s3:prefix: under one, S3 says 403 and not 404 of a key that is not there, which s3fs and deltalake ask for.
+    listing = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{name}"}
     iam.put_role_policy(RoleName=name, PolicyName="lake", PolicyDocument=_policy(objects, listing))
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
     home = tmp_path / "home"
@@ -197,6 +195,8 @@ def moves_without_a_key(pod: Pod) -> Callable[..., list[dict[str, Any]]]:
         assert by_step["read"]["text"] == by_step["read again"]["text"] == "moved without a key"
         assert by_step["list"]["names"] == [key]
         assert by_step["delete"]["names"] == []
+        if "large" in by_step:
+            assert by_step["large"]["digest"] == hashlib.sha256(bytes(range(256)) * 9 * 4096).hexdigest()
         assert by_step["refused"]["error"] is not None, "the write that its role does not allow went through"
         assert refusal in by_step["refused"]["error"]
         _check_record(pod)
@@ -213,4 +213,5 @@ def _check_record(pod: Pod) -> None:
     assert SECOND in str(exchanges[-1]["who"]), "it did not refresh from the new token"
     assert [call for call in calls if call["decision"] == "denied" and f"/{CLOSED}" in str(call["resource"])]
     s3 = administrator(pod.sandbox, "s3")
-    assert "Contents" not in s3.list_objects_v2(Bucket=pod.bucket)
+    left = s3.list_objects_v2(Bucket=pod.bucket).get("Contents", [])
+    assert [item["Key"] for item in left if item["Size"]] == []  # pyarrow leaves a marker of no bytes for the folder

@@ -16,6 +16,7 @@ POLICY_NAME_LIMIT: Final = 128
 PATH_LIMIT: Final = 512
 _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 _PATH: Final = re.compile(r"/|/[\x21-\x7e]+/")
+_CONTROL: Final = re.compile(r"[\x00-\x1f]")
 _ACCOUNT: Final = re.compile(r"|aws|\*|[0-9]{12}")
 _PARTITION: Final = re.compile(r"aws(-[a-z]+)*|\*")
 
@@ -49,7 +50,7 @@ class Arn:
             raise _error(text, f"its account {account!r} is not twelve digits")
         if not resource:
             raise _error(text, "its resource is empty")
-        if any(ord(char) < 33 and char != " " for char in text) or text != text.strip():
+        if _CONTROL.search(text) or text != text.strip():
             raise _error(text, "it has white space at an end, or a control character")
         return cls(partition=partition, service=service, region=region, account=account, resource=resource)
 

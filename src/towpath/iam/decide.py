@@ -79,15 +79,14 @@ class PolicySet:
 
     def of(self, kind: PolicyKind) -> tuple[NamedPolicy, ...]:
         """The policies in the place of that kind, whatever kind their documents were parsed as."""
-        one = {PolicyKind.BOUNDARY: self.boundary, PolicyKind.ENDPOINT: self.endpoint}
         if kind is PolicyKind.IDENTITY:
             return self.identity
         if kind is PolicyKind.SESSION:
             return self.session or ()
-        if kind is PolicyKind.SCP or kind is PolicyKind.RCP:
+        if kind in {PolicyKind.SCP, PolicyKind.RCP}:
             levels = self.scps if kind is PolicyKind.SCP else self.rcps
             return tuple(policy for level in levels for policy in level)
-        found = one.get(kind, self.resource)
+        found = {PolicyKind.BOUNDARY: self.boundary, PolicyKind.ENDPOINT: self.endpoint}.get(kind, self.resource)
         return (found,) if found is not None else ()
 
     def __iter__(self) -> Iterator[NamedPolicy]:

@@ -54,3 +54,5 @@ def parse_json(text: str | bytes, *, name: str) -> Any:
         ) from None
     except RecursionError:
         raise PolicyError("it is nested too deeply", name=name) from None
+    except ValueError:  # Python reads no integer of more than 4,300 digits
+        raise PolicyError("it holds a number that is too long", name=name) from None

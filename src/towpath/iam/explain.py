@@ -86,7 +86,28 @@ def reason(decision: Decision) -> str:
         return f"denied: no statement of the trust policy allows {request.action} to {_caller(request)}; the nearest, {nearest[0]}: {nearest[1]}"
     group = _WORDS.get(kind)
     start = f"denied: {group} does not allow {target}" if group else f"denied: no statement allows {target}"
+    if kind is PolicyKind.IDENTITY:
+        start += _not_enough(decision)
     return f"{start}; the nearest, {nearest[0]}, {nearest[1]}" if nearest else start
+
+
+def _not_enough(decision: Decision) -> str:
+    """Why what the resource's policy grants does not suffice, where it grants something."""
+    request, policy = decision.request, decision.policies.resource
+    if policy is None:
+        return ""
+    named = max(
+        (
+            evaluate.how_named(statement, request.caller, bounded=False)
+            for statement in policy.document.statements
+            if statement.effect == "Allow" and evaluate.matches(statement, request)
+        ),
+        default=Named.NOT,
+    )
+    word = "trust" if policy.document.kind is PolicyKind.TRUST else "resource"
+    if named is Named.ACCOUNT:
+        return f" (the {word} policy names only the account: the caller's own policies have to allow it too)"
+    return " (across accounts the caller's own policies have to allow it too)" if named is not Named.NOT else ""
 
 
 def _nearest(decision: Decision) -> tuple[str, str] | None:
@@ -98,20 +119,36 @@ def _nearest(decision: Decision) -> tuple[str, str] | None:
         candidates += (policies.resource,)
     elif decision.decided_by in {PolicyKind.SCP, PolicyKind.RCP}:
         candidates = _silent_level(decision)
-    best: tuple[tuple[int, int], str, str] | None = None
+    best: tuple[tuple[int, int], NamedPolicy, Statement] | None = None
     for policy in candidates:
         for statement in policy.document.statements:
-            if statement.effect != "Allow":
-                continue
-            found = elements(statement, request)
-            if all(ok for _, ok, _ in found):
-                continue  # it allows; what is missing is another policy's word
-            missed = [(name, text) for name, ok, text in found if not ok]
+            missed = [place for place, ok in enumerate(_marks(statement, request)) if not ok]
+            if statement.effect != "Allow" or not missed:
+                continue  # one that misses nothing allows; what is missing is another policy's word
             # Of two with as many misses the one that fails late is nearer: an action of the wrong service is no near miss.
-            rank = (len(missed), -max((index for index, (_, ok, _) in enumerate(found) if not ok), default=0))
+            rank = (len(missed), -missed[-1])
             if best is None or rank < best[0]:
-                best = (rank, _subject(statement, policy.name), _instead(statement, missed, decision))
-    return (best[1], best[2]) if best else None
+                best = (rank, policy, statement)
+    if best is None:
+        return None
+    _, policy, statement = best
+    missing = [(name, text) for name, ok, text in elements(statement, request) if not ok]
+    return _subject(statement, policy.name), _instead(statement, missing, decision)
+
+
+def _marks(statement: Statement, request: Request) -> list[bool]:
+    """Whether each element matched, in the order of `elements`, without words for it."""
+    named = evaluate.how_named(statement, request.caller, bounded=False) is not Named.NOT
+    return [
+        *([named] if statement.principals is not None or statement.not_principals is not None else ()),
+        evaluate.matches_action(statement, request),
+        *(
+            [statement.speaks_of_resource(request.resource, request.context)]
+            if statement.resources is not None or statement.not_resources is not None
+            else ()
+        ),
+        *(condition.holds(request.context) for condition in statement.conditions),
+    ]
 
 
 def _silent_level(decision: Decision) -> tuple[NamedPolicy, ...]:

@@ -8,7 +8,6 @@ SCPs too) name no principal, trust policies no resource, RCPs deny everybody.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -57,7 +56,7 @@ class _Parser:
         version = source.get("Version", "2008-10-17")  # IAM's default, and the reason a missing Version loses variables
         if version not in grammar.VERSIONS:
             raise self.refuse(
-                f"{version!r} is not a version of the policy language; it is 2012-10-17 or 2008-10-17", "Version"
+                f"{_shown(version)} is not a version of the policy language; it is 2012-10-17 or 2008-10-17", "Version"
             )
         if self.kind in _ORGANIZATION and source.get("Version") != "2012-10-17":
             raise self.refuse(f"an {self.kind.upper()} has a Version element, and its value is 2012-10-17", "Version")
@@ -91,9 +90,10 @@ class _Parser:
         source = cast("Mapping[str, Any]", value)
         self._known(source, grammar.STATEMENT_ELEMENTS, path)
         effect = source.get("Effect")
-        if effect not in {"Allow", "Deny"}:
+        if effect not in ("Allow", "Deny"):  # a tuple: a list or an object has no place in a set
             raise self.refuse(
-                "Effect is missing" if effect is None else f"Effect is Allow or Deny, not {effect!r}", f"{path}.Effect"
+                "Effect is missing" if effect is None else f"Effect is Allow or Deny, not {_shown(effect)}",
+                f"{path}.Effect",
             )
         sid = source.get("Sid", "")
         if not isinstance(sid, str):
@@ -310,6 +310,11 @@ class _Parser:
         return tuple(cast("list[str]", items))
 
 
+def _shown(value: object) -> str:
+    """A value in a message: a text as it stands, anything else by its kind, however deep it is."""
+    return repr(value[:80]) if isinstance(value, str) else _kind(value)
+
+
 def _kind(value: object) -> str:
     names: dict[type[object], str] = {
         dict: "an object",
@@ -320,4 +325,4 @@ def _kind(value: object) -> str:
         float: "a number",
         type(None): "null",
     }
-    return names.get(type(value), json.dumps(value, default=str)[:40])
+    return names.get(type(value), f"a Python {type(value).__name__}")

@@ -60,7 +60,7 @@ def _base64url(part: str, name: str) -> bytes:
 def _json_object(encoded: bytes, name: str) -> dict[str, Any]:
     try:
         text = encoded.decode()
-        value = json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant)
+        value = _DECODER.decode(text)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except _TwiceError as error:
@@ -87,6 +87,9 @@ def _members(found: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
 
 
 def _malformed(what: str) -> TokenError:

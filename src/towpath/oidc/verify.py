@@ -44,7 +44,7 @@ def decode_unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def verify(
-    token: str,
+    token: str | compact.Compact,
     *,
     issuer: str,
     keys: JwksCache | KeyLookup,
@@ -55,12 +55,12 @@ def verify(
 ) -> Claims:
     """The claims of `token`, which `issuer` signed, for one of `audiences` (None: any), valid at `now`.
 
-    `now` is in seconds since 1970. `leeway`, in seconds, is given to a token whose nbf or iat is ahead of `now`; exp
+    `token` is text, or what `compact.parse` made of it. `now` is in seconds since 1970. `leeway`, in seconds, is given to a token whose nbf or iat is ahead of `now`; exp
     gets none, as STS gives none. `max_age`, in seconds since iat, refuses older tokens however long they live.
     Raises TokenError with the first check of TokenCode that fails; whatever `keys` raises, which for a JwksCache is
     IssuerUnreachable when the issuer's keys cannot be read.
     """
-    parsed = compact.parse(token)
+    parsed = token if isinstance(token, compact.Compact) else compact.parse(token)
     algorithm, kid = check_header(parsed.header)
     named = parsed.payload.get("iss")
     if named != issuer:

@@ -19,7 +19,8 @@ IDLE: Final = 75.0  # seconds a connection may be silent between requests, and b
 HEAD_TIME: Final = 10.0  # seconds from a head's first byte to its last; and for a TLS handshake
 PACE_TIME: Final = 60.0  # seconds for each PACE_BYTES of a body, either way
 PACE_BYTES: Final = 1024 * 1024
-CHUNK: Final = 256 * 1024  # bytes asked of the socket at once
+CHUNK: Final = 256 * 1024  # bytes of a body asked of the socket at once
+LITTLE: Final = 16 * 1024  # bytes asked for where a head or a chunk's line is to come
 JOINED: Final = 64 * 1024  # bytes; a body up to this goes out in one piece with its head
 TLS_HELLO: Final = b"\x16"  # the first byte of a TLS connection (RFC 8446, section 5.1); no HTTP method begins so
 
@@ -281,7 +282,7 @@ class Reader:
         return line
 
     def _more(self) -> bool:
-        part = self._receive(CHUNK)
+        part = self._receive(LITTLE)
         self._buffer += part
         return bool(part)
 

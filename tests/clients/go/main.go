@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -14,6 +16,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -68,6 +71,9 @@ func run(ctx context.Context) error {
 	if err := list(ctx, client, "list"); err != nil {
 		return err
 	}
+	if err := large(ctx, client); err != nil {
+		return err
+	}
 	refused := map[string]any{"error": nil}
 	if err := write(ctx, client, closed+"one"); err != nil {
 		refused["error"] = err.Error()
@@ -117,6 +123,35 @@ func list(ctx context.Context, client *s3.Client, step string) error {
 	}
 	tell(step, map[string]any{"names": names})
 	return nil
+}
+
+// large moves 9 MiB. Over TLS as a stream, whose hash nobody knows before it is sent: in chunks, with its checksum behind it.
+func large(ctx context.Context, client *s3.Client) error {
+	content := make([]byte, 9*1024*1024)
+	for place := range content {
+		content[place] = byte(place)
+	}
+	key := allowed + "large"
+	var body io.Reader = bytes.NewReader(content)
+	if strings.HasPrefix(os.Getenv("AWS_ENDPOINT_URL"), "https:") {
+		body = io.MultiReader(body)
+	}
+	put := &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: body, ContentLength: aws.Int64(int64(len(content)))}
+	if _, err := client.PutObject(ctx, put); err != nil {
+		return err
+	}
+	answer, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	digest := sha256.New()
+	if _, err := io.Copy(digest, answer.Body); err != nil {
+		return err
+	}
+	tell("large", map[string]any{"digest": hex.EncodeToString(digest.Sum(nil))})
+	_, err = client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+	return err
 }
 
 func version(module string) string {

@@ -42,4 +42,5 @@ steps.run(
     read=read,
     names=lambda prefix: [f"{prefix}one"] if DeltaTable.is_deltatable(url(f"{prefix}one")) else [],
     delete=delete,
+    has_objects=False,
 )

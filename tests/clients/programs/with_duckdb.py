@@ -64,4 +64,5 @@ steps.run(
     read=read,
     names=names,
     delete=lambda key: obstore.delete(store, key),
+    has_objects=False,
 )

@@ -37,4 +37,5 @@ steps.run(
     read=read,
     names=names,
     delete=lambda key: obstore.delete(S3Store(steps.BUCKET), key),
+    has_objects=False,
 )

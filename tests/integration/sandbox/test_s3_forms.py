@@ -25,7 +25,9 @@ def presigned(world: World, bucket: str, credentials: dict[str, str] | None = No
     return s3.generate_presigned_post(bucket, "up/${filename}", Conditions=conditions, ExpiresIn=60, **more)
 
 
-def post(form: dict[str, Any], content: bytes = b"content", filename: str = "a.txt", **fields: str | None) -> httpx2.Response:
+def post(
+    form: dict[str, Any], content: bytes = b"content", filename: str = "a.txt", **fields: str | None
+) -> httpx2.Response:
     """Fields in order, then the file. A field given as None is left out."""
     found = {**form["fields"], **{name.replace("_", "-"): value for name, value in fields.items()}}
     boundary = "----boundary"
@@ -60,7 +62,9 @@ def test_form_is_taken(world: World, bucket: str) -> None:
 
 @pytest.mark.parametrize(("status", "expected"), [("200", 200), ("201", 201), ("204", 204), ("404", 204)])
 def test_what_success_answers(world: World, bucket: str, status: str, expected: int) -> None:
-    form = presigned(world, bucket, Fields={"success_action_status": status}, Conditions=[{"success_action_status": status}])
+    form = presigned(
+        world, bucket, Fields={"success_action_status": status}, Conditions=[{"success_action_status": status}]
+    )
     answer = post(form)
     assert answer.status_code == expected
     if expected == 201:
@@ -70,7 +74,9 @@ def test_what_success_answers(world: World, bucket: str, status: str, expected: 
 
 def test_success_can_redirect(world: World, bucket: str) -> None:
     target = "https://app.example/done?x=1"
-    form = presigned(world, bucket, Fields={"success_action_redirect": target}, Conditions=[{"success_action_redirect": target}])
+    form = presigned(
+        world, bucket, Fields={"success_action_redirect": target}, Conditions=[{"success_action_redirect": target}]
+    )
     answer = post(form)
     assert answer.status_code == 303
     assert answer.headers["location"].startswith(f"{target}&bucket={bucket}&key=up%2Fa.txt&etag=")
@@ -83,7 +89,11 @@ def test_fields_become_the_objects_headers(world: World, bucket: str) -> None:
     form = presigned(world, bucket, Fields=fields, Conditions=[{name: value} for name, value in fields.items()])
     assert post(form).status_code == 204
     found = world.client("s3").get_object(Bucket=bucket, Key="up/a.txt")
-    assert (found["ContentType"], found["Metadata"], found["CacheControl"]) == ("text/csv", {"origin": "form"}, "no-store")
+    assert (found["ContentType"], found["Metadata"], found["CacheControl"]) == (
+        "text/csv",
+        {"origin": "form"},
+        "no-store",
+    )
     tags = world.client("s3").get_object_tagging(Bucket=bucket, Key="up/a.txt")["TagSet"]
     assert tags == [{"Key": "team", "Value": "a b"}]
 
@@ -155,7 +165,9 @@ def test_large_file_goes_by_the_disk(world: World, bucket: str) -> None:
         (lambda p: p["conditions"].clear(), "SignatureDoesNotMatch"),
     ],
 )
-def test_policy_that_was_changed(world: World, bucket: str, change: Callable[[dict[str, Any]], None], expected: str) -> None:
+def test_policy_that_was_changed(
+    world: World, bucket: str, change: Callable[[dict[str, Any]], None], expected: str
+) -> None:
     form = presigned(world, bucket)
     assert post(form).status_code == 204
     assert code(post(form, policy=_policy(form, change))).startswith(expected)
@@ -208,7 +220,9 @@ def _signed(world: World, bucket: str, policy: Any) -> dict[str, Any]:
     if isinstance(policy, dict) and "conditions" in policy:
         named = [{name: fields[name]} for name in ("x-amz-algorithm", "x-amz-credential", "x-amz-date")]
         policy = {**policy, "conditions": [*policy["conditions"], *named]}
-        if not any(condition[:2] == ["eq", "$key"] for condition in policy["conditions"] if isinstance(condition, list)):
+        if not any(
+            condition[:2] == ["eq", "$key"] for condition in policy["conditions"] if isinstance(condition, list)
+        ):
             policy["conditions"].append({"key": "k"})
     text = base64.b64encode(json.dumps(policy).encode()).decode()
     scope = sigv4.form_scope(fields)
@@ -256,7 +270,7 @@ def test_form_without_a_signature_is_anonymous(world: World, bucket: str) -> Non
         (b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\ncut off', "MalformedPOSTRequest"),
         (b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\n' + b"k" * 30_000 + b"\r\n--b--\r\n", "MaxPostPreDataLengthExceededError"),
         (b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n--b\r\nContent-Disposition: form-data; name="KEY"\r\n\r\nj\r\n--b--\r\n', "InvalidArgument"),
-        (b'--b\r\n\r\nk\r\n--b--\r\n', "MalformedPOSTRequest"),
+        (b"--b\r\n\r\nk\r\n--b--\r\n", "MalformedPOSTRequest"),
     ],
 )  # fmt: skip
 def test_body_that_is_no_form(world: World, bucket: str, body: bytes, expected: str) -> None:

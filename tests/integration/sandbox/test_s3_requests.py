@@ -98,7 +98,12 @@ def test_every_way_to_name_a_bucket(world: World, bucket: str, host: str, hosted
     path = "/raw/present" if hosted else f"/{bucket}/raw/present"
     answer = send(world, "GET", path, host=f"{bucket}.{host}" if hosted else host)
     assert (answer.status_code, answer.content) == (200, b"here")
-    listing = send(world, "GET", "/?list-type=2" if hosted else f"/{bucket}?list-type=2", host=f"{bucket}.{host}" if hosted else host)
+    listing = send(
+        world,
+        "GET",
+        "/?list-type=2" if hosted else f"/{bucket}?list-type=2",
+        host=f"{bucket}.{host}" if hosted else host,
+    )
     assert f"<Name>{bucket}</Name>" in listing.text
 
 
@@ -154,7 +159,8 @@ def test_longest_key(world: World, bucket: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "query"), [("DELETE", "?acl"), ("PUT", "?uploads"), ("POST", ""), ("HEAD", "?policy"), ("GET", "?session")]
+    ("method", "query"),
+    [("DELETE", "?acl"), ("PUT", "?uploads"), ("POST", ""), ("HEAD", "?policy"), ("GET", "?session")],
 )
 def test_method_that_is_none_of_a_bucket(world: World, bucket: str, method: str, query: str) -> None:
     assert send(world, "GET", f"/{bucket}").status_code == 200
@@ -253,7 +259,11 @@ def test_headers_that_are_moved_into_the_query_count_as_headers(world: World, bu
     ):
         world.role(name, statement)
         found = world.session(name)
-        answer = httpx2.put(_presigned(world, "PUT", f"/{bucket}/hoisted", found, {"x-amz-tagging": "a=b"}), content=b"x", trust_env=False)
+        answer = httpx2.put(
+            _presigned(world, "PUT", f"/{bucket}/hoisted", found, {"x-amz-tagging": "a=b"}),
+            content=b"x",
+            trust_env=False,
+        )
         assert answer.status_code == status, answer.text
     tags = world.client("s3").get_object_tagging(Bucket=bucket, Key="hoisted")["TagSet"]
     assert tags == [{"Key": "a", "Value": "b"}]
@@ -298,7 +308,9 @@ def test_what_a_signature_says_of_the_body(world: World, bucket: str, payload: s
 
 
 @pytest.mark.parametrize(("minutes", "status"), [(14, 200), (-14, 200), (16, 403), (-16, 403)])
-def test_fifteen_minutes_of_skew(world: World, bucket: str, monkeypatch: pytest.MonkeyPatch, minutes: int, status: int) -> None:
+def test_fifteen_minutes_of_skew(
+    world: World, bucket: str, monkeypatch: pytest.MonkeyPatch, minutes: int, status: int
+) -> None:
     moment = datetime.now(UTC) + timedelta(minutes=minutes)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_, **__: moment.replace(tzinfo=None))
     answer = send(world, "GET", f"/{bucket}")
@@ -342,7 +354,12 @@ def test_delete_objects_needs_a_digest(world: World, bucket: str) -> None:
     digest = _base64(hashlib.md5(body).digest())
     assert send(world, "POST", f"/{bucket}?delete", body, Content_MD5=digest).status_code == 200
     assert refused(send(world, "POST", f"/{bucket}?delete", body)) == "InvalidRequest"
-    for bad in (b"<Delete/>", b"<Delete><Object/></Delete>", b"nonsense", b'<!DOCTYPE d [<!ENTITY e "x">]><Delete>&e;</Delete>'):
+    for bad in (
+        b"<Delete/>",
+        b"<Delete><Object/></Delete>",
+        b"nonsense",
+        b'<!DOCTYPE d [<!ENTITY e "x">]><Delete>&e;</Delete>',
+    ):
         answer = send(world, "POST", f"/{bucket}?delete", bad, Content_MD5=_base64(hashlib.md5(bad).digest()))
         assert (answer.status_code, refused(answer)) == (400, "MalformedXML")
 
@@ -370,7 +387,9 @@ def send_unsigned(world: World, path: str, content: bytes, sent: bytes, **header
     )  # fmt: skip
 
 
-def send_signed(world: World, path: str, content: bytes, *, trailer: bool, tamper: Callable[[bytes], bytes] = bytes) -> httpx2.Response:
+def send_signed(
+    world: World, path: str, content: bytes, *, trailer: bool, tamper: Callable[[bytes], bytes] = bytes
+) -> httpx2.Response:
     """A PUT signed chunk by chunk, as the Java SDK does it."""
     admin = world.sandbox.admin_key
     mode = streams.SIGNED_TRAILER if trailer else streams.SIGNED
@@ -401,7 +420,9 @@ def send_signed(world: World, path: str, content: bytes, *, trailer: bool, tampe
         line = f"{CRC32}:{_base64(zlib.crc32(content).to_bytes(4, 'big'))}\n"
         signature = signer.trailer(previous, hashlib.sha256(line.encode()).hexdigest())
         body += line.replace("\n", "\r\n").encode() + f"x-amz-trailer-signature:{signature}\r\n".encode()
-    return httpx2.put(world.sandbox.endpoint + path, headers=wire, content=tamper(body + b"\r\n"), trust_env=False, timeout=30)
+    return httpx2.put(
+        world.sandbox.endpoint + path, headers=wire, content=tamper(body + b"\r\n"), trust_env=False, timeout=30
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, 8_192, 65_536, 65_537, 300_000, 17 * 1024 * 1024])
@@ -462,10 +483,38 @@ def test_chunks_nobody_announced(world: World, bucket: str) -> None:
     assert (answer.status_code, refused(answer)) == (400, "InvalidRequest")
 
 
+def test_length_is_told_beforehand(world: World, bucket: str) -> None:
+    headers = {**_signed_put(world, bucket), "Host": urlsplit(world.sandbox.endpoint).netloc}
+    assert _raw(world, bucket, {**headers, "Content-Length": "7"}, b"content") == 200
+    assert _raw(world, bucket, headers, b"") == 411
+    assert _raw(world, bucket, {**headers, "Transfer-Encoding": "chunked"}, b"7\r\ncontent\r\n0\r\n\r\n") == 501
+
+
+def _signed_put(world: World, bucket: str) -> dict[str, str]:
+    admin = world.sandbox.admin_key
+    url = f"{world.sandbox.endpoint}/{bucket}/raw/length"
+    request = AWSRequest(method="PUT", url=url, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+    auth = S3SigV4Auth(Credentials(admin.access_key, admin.secret), "s3", "eu-west-1")
+    auth.payload = lambda _request: "UNSIGNED-PAYLOAD"  # type: ignore[method-assign]
+    auth.add_auth(request)
+    return {name: value for name, value in request.headers.items()}  # noqa: C416 - HTTPHeaders is no dict
+
+
+def _raw(world: World, bucket: str, headers: dict[str, str], body: bytes) -> int:
+    """One request written by hand, since every HTTP client adds a length; gives the status."""
+    base = urlsplit(world.sandbox.endpoint)
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection((base.hostname, base.port), timeout=10) as connection:
+        connection.sendall(f"PUT /{bucket}/raw/length HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode() + body)
+        return int(connection.recv(4096).split(b" ", 2)[1])
+
+
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
 def test_boto3_with_each_checksum(world: World, bucket: str, algorithm: str) -> None:
     if algorithm in {"CRC32C", "CRC64NVME"}:
-        pytest.importorskip("awscrt", reason="botocore computes it only with awscrt; tests/unit/sandbox/test_streams.py has it")
+        pytest.importorskip(
+            "awscrt", reason="botocore computes it only with awscrt; tests/unit/sandbox/test_streams.py has it"
+        )
     s3 = world.client("s3")
     s3.put_object(Bucket=bucket, Key="k", Body=b"content", ChecksumAlgorithm=algorithm)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"

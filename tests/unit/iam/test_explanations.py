@@ -26,7 +26,7 @@ def decided(case: dict[str, Any]) -> Decision:
         boundary=named("boundary", case["boundary"], PolicyKind.BOUNDARY) if "boundary" in case else None,
         resource=named("bucket policy", case["resource"], PolicyKind.RESOURCE) if "resource" in case else None,
         scps=tuple((named(f"scp {n}", level, PolicyKind.SCP),) for n, level in enumerate(case.get("scps", []))),
-        resource_account=ACCOUNT,
+        resource_account=case.get("owner", ACCOUNT),
     )
     request = Request(
         action=case.get("action", "s3:GetObject"),

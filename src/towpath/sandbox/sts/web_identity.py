@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from towpath.iam import partition as partitions
+from towpath.oidc import compact
 from towpath.oidc.errors import IssuerUnreachable, TokenCode, TokenError
 from towpath.oidc.jwks import JwksCache
-from towpath.oidc.verify import Claims, decode_unverified, verify
+from towpath.oidc.verify import Claims, verify
 from towpath.sandbox import constraints
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState
@@ -61,11 +62,11 @@ def identify(parameters: Mapping[str, Any], account: str, *, state: IamState, jw
             else "OAuth 2.0 access tokens are not verified by this sandbox: send an OpenID Connect ID token.",
             400 if not known else 501,
         )
-    token = str(parameters["WebIdentityToken"])
     try:
-        _, payload = decode_unverified(token)
+        parsed = compact.parse(str(parameters["WebIdentityToken"]))
     except TokenError as error:
         raise _invalid(NOT_A_JWT, error) from None
+    payload = parsed.payload
     issuer = payload.get("iss")
     if not isinstance(issuer, str) or not issuer:
         raise AwsError("InvalidIdentityToken", "Missing a required claim: iss", 400)
@@ -79,7 +80,7 @@ def identify(parameters: Mapping[str, Any], account: str, *, state: IamState, jw
     party = party if isinstance(party, str) and party else None
     accepted = provider.client_ids if party is None else None
     try:
-        claims = verify(token, issuer=issuer, keys=jwks, audiences=accepted, now=time.time())
+        claims = verify(parsed, issuer=issuer, keys=jwks, audiences=accepted, now=time.time())
     except IssuerUnreachable as error:
         raise AwsError(
             "IDPCommunicationError",
