@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ def test_without_a_directory_of_yours_nothing_stays(tmp_path: Path, number: sign
     )
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["endpoint"]
-    own = [path for path in tmp_path.glob("towpath-sandbox-*") if path not in {other} and (path / "lock").exists()]
+    own = [path for path in tmp_path.glob("towpath-sandbox-*") if path != other and (path / "lock").exists()]
     assert len(own) == 1
     assert own[0] != stale
     assert stat.S_IMODE(own[0].stat().st_mode) == 0o700
