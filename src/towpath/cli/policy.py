@@ -16,7 +16,11 @@ app = typer.Typer(help="Check, explain and make IAM policies; learn the least on
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 Kind = Annotated[
     str | None,
-    typer.Option("--kind", metavar="identity|trust|resource", help="What the document is. Default: as it looks."),
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="identity, trust, resource, boundary, session, scp, rcp or endpoint. Default: the first three, as it looks.",
+    ),
 ]
 
 
@@ -117,7 +121,8 @@ def explain(
         typer.Option("--context", metavar="KEY=VALUE", help="A condition key. Repeatable; KEY= takes one away."),
     ] = None,
     trust: Annotated[
-        str | None, typer.Option("--trust", metavar="FILE", help="A role's trust policy, asked about --token.")
+        str | None,
+        typer.Option("--trust", metavar="FILE", help="A role's trust policy, asked about --token or --principal."),
     ] = None,
     token: Annotated[
         str | None,
@@ -138,15 +143,23 @@ def explain(
     from towpath.iam.policy import PolicyKind
 
     now = datetime.now(UTC)
-    identity = PolicyKind.IDENTITY
     notes: list[str] = []
-    if (trust is None) != (token is None):
-        raise UsageError("--trust and --token belong together", where="towpath policy explain", todo="give both")
-    if trust is not None and token is not None:
+    door = _read(trust, PolicyKind.TRUST) if trust is not None else None
+    if token is not None:
+        if door is None:
+            raise UsageError("a token is asked about at a role's door", where="--token", todo="give --trust FILE too")
         claims = _claims(token)
-        asked, found = question.trust_request(claims, _read(trust, PolicyKind.TRUST), given=context or (), now=now)
+        asked, found = question.trust_request(claims, door, given=context or (), now=now)
         notes = _token_notes(claims, now)
     else:
+        if door is not None:
+            action = action or "sts:AssumeRole"
+            if principal is None or resource_policy is not None:
+                raise UsageError(
+                    "a trust policy is asked about a token or a principal, and is the role's resource policy itself",
+                    where="--trust",
+                    todo="give --token FILE, or --principal ARN",
+                )
         if action is None:
             raise UsageError(
                 "no action is asked about",
@@ -162,13 +175,13 @@ def explain(
             now=now,
         )
         found = PolicySet(
-            identity=tuple(_read(file, identity) for file in policies or ()),
-            resource=_read(resource_policy, PolicyKind.RESOURCE) if resource_policy else None,
-            boundary=_read(boundary, identity) if boundary else None,
-            session=tuple(_read(file, identity) for file in session) if session else None,
-            scps=tuple((_read(file, identity),) for file in scps or ()),
-            rcps=tuple((_read(file, PolicyKind.RESOURCE),) for file in rcps or ()),
-            endpoint=_read(endpoint, PolicyKind.RESOURCE) if endpoint else None,
+            identity=tuple(_read(file, PolicyKind.IDENTITY) for file in policies or ()),
+            resource=_read(resource_policy, PolicyKind.RESOURCE) if resource_policy else door,
+            boundary=_read(boundary, PolicyKind.BOUNDARY) if boundary else None,
+            session=tuple(_read(file, PolicyKind.SESSION) for file in session) if session else None,
+            scps=tuple((_read(file, PolicyKind.SCP),) for file in scps or ()),
+            rcps=tuple((_read(file, PolicyKind.RCP),) for file in rcps or ()),
+            endpoint=_read(endpoint, PolicyKind.ENDPOINT) if endpoint else None,
             resource_account=owner,
         )
     decision = decide(asked, found)
@@ -220,6 +233,139 @@ def presets(
         options["region"] = region
     where = partitions.by_name(partition) if partition else partitions.of_region(region or "")
     _print_json(build.policy(ready.statements(name, options, partition=where.name)))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def learn(
+    context: typer.Context,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="With --verify: what to run.")
+    ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="A saved record (calls --json). Default: the running sandbox's."),
+    ] = None,
+    principal: Annotated[
+        str | None,
+        typer.Option("--principal", metavar="ROLE", help="Whose calls: a role or user, by name or ARN; or root."),
+    ] = None,
+    since: Annotated[int, typer.Option("--since", metavar="N", min=0, help="Only calls after number N.")] = 0,
+    generalise: Annotated[
+        str | None, typer.Option("--generalise", metavar="prefix", help="Fold many keys to their common prefixes.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write it. Default: print it.")
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Run COMMAND as a job in a sandbox: once under everything, once under what it needed."
+        ),
+    ] = False,
+    setup: Annotated[
+        str | None, typer.Option("--setup", metavar="SHELL", help="With --verify: makes what COMMAND expects to find.")
+    ] = None,
+) -> None:
+    """The least policy that allows what a run did, from the sandbox's record of it.
+
+    With --verify ends with 1 when the second run failed, or was refused anything the first was not.
+    """
+    from towpath.errors import UsageError
+    from towpath.iam import learn as learning
+    from towpath.iam import lint
+    from towpath.iam.policy import PolicyKind
+
+    if generalise not in {None, "prefix"}:
+        raise UsageError(
+            f"{generalise!r} is no way to generalise", where="--generalise", todo="write --generalise prefix"
+        )
+    fold = generalise is not None
+    words = [*(command or []), *context.args]
+    holds = True
+    if verify:
+        document, holds = _verified(words, setup=setup, role=principal or "learned", fold=fold)
+    elif words or setup:
+        raise UsageError("a command is run only to verify", where="towpath policy learn", todo="add --verify")
+    elif principal is None:
+        raise UsageError("no principal is named", where="--principal", todo="give a role's name, or root")
+    else:
+        calls = _record(record)
+        seen = learning.observe(calls, principal=principal, after=since)
+        document = learning.policy(seen.permissions, generalise=fold)
+        _say(f"{seen.calls} allowed calls of {principal} need {_actions(document)}")
+        if seen.first is not None and seen.first > since + 1:
+            _say(f"the record begins with call {seen.first}: what was before is not in the policy")
+        if seen.refused:
+            _say(f"{len(seen.refused)} calls were refused, and are not in it: towpath sandbox calls --denied")
+    text = _json_text(document)
+    if (limit := lint.longest(PolicyKind.IDENTITY)) and (size := lint.size(document)) > limit:
+        _say(f"it has {size} characters, and IAM takes {limit}" + ("" if fold else ": try --generalise prefix"))
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+    raise typer.Exit(0 if holds else 1)
+
+
+def _verified(words: list[str], *, setup: str | None, role: str, fold: bool) -> tuple[dict[str, Any], bool]:
+    from towpath.errors import UsageError
+    from towpath.sandbox import learning, render
+
+    if not words:
+        raise UsageError("there is nothing to run", where="--verify", todo="give a command after --")
+    found = learning.learn_by_running(learning.Job(command=words, setup=setup, role=role), generalise=fold)
+    document = dict(found.policy)
+    _say(
+        f"run 1, everything allowed: status {found.first.status}, {found.first.seen.calls} calls need {_actions(document)}"
+    )
+    refused = found.second.seen.refused
+    _say(
+        f"run 2, the learned policy alone: status {found.second.status}, {found.second.seen.calls} calls allowed, "
+        + (f"{len(refused)} refused" if refused else "nothing refused")
+    )
+    for call in refused:
+        _say("  " + render.line(call))
+    if not found.holds and not fold:
+        _say("keys that differ from run to run need --generalise prefix")
+    return document, found.holds
+
+
+def _actions(document: dict[str, Any]) -> str:
+    found = {
+        action
+        for item in document["Statement"]
+        for action in ([item["Action"]] if isinstance(item["Action"], str) else item["Action"])
+    }
+    return f"{len(found)} action{'' if len(found) == 1 else 's'}"
+
+
+def _record(file: str | None) -> list[dict[str, Any]]:
+    """The calls: a JSON list, an object that holds one, or one call a line, as `calls --follow --json` writes them."""
+    import json
+
+    from towpath.errors import UsageError
+
+    if file is None:
+        from towpath.sandbox import client
+
+        return client.from_environment().calls()
+    text = _text(file)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        try:
+            value = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError:
+            value = None
+    if isinstance(value, dict):
+        value = value.get("calls", [value])
+    if not isinstance(value, list) or not all(isinstance(call, dict) for call in value):
+        raise UsageError("it is no call record", where=file, todo="make one: towpath sandbox calls --json --last 10000")
+    return value
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _read(file: str, kind: PolicyKind | None) -> NamedPolicy:
@@ -274,6 +420,10 @@ def _kind(text: str | None) -> PolicyKind | None:
 
 
 def _print_json(value: object) -> None:
+    typer.echo(_json_text(value))
+
+
+def _json_text(value: object) -> str:
     import json
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    return json.dumps(value, indent=2, ensure_ascii=False)

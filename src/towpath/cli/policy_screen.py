@@ -82,7 +82,8 @@ def decided(decision: Decision, *, notes: Iterable[str] = ()) -> None:
     rows = [("action", asked.action)]
     if asked.resource != "*":
         rows.append(("resource", asked.resource))
-    rows.append(("caller", who.federated or who.service or who.arn or "anonymous"))
+    anybody = "whoever has these policies" if decision.policies.identity else "anonymous"
+    rows.append(("caller", who.federated or who.service or who.arn or anybody))
     rows += [("context", f"{key} = {', '.join(asked.context.get(key.lower()))}") for key in asked.context]
     said = ""
     for name, value in rows:

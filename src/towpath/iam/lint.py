@@ -16,6 +16,9 @@ from towpath.iam.quota import Quotas, size
 
 __all__ = ["RULES", "Catalogue", "Finding", "Severity", "lint", "longest", "size"]
 
+SESSION_POLICY: Final = 2_048  # characters ("IAM and AWS STS quotas")
+ORGANIZATION_POLICY: Final = 5_120  # characters ("Quotas for AWS Organizations")
+ENDPOINT_POLICY: Final = 20_480  # characters ("Amazon VPC quotas")
 RULES: Final[tuple[Rule, ...]] = (*lint_allow.RULES, *lint_trust.RULES, *lint_match.RULES, *lint_names.RULES)
 
 
@@ -37,7 +40,15 @@ def lint(
 def longest(kind: PolicyKind, quotas: Quotas | None = None) -> int | None:
     """Characters such a document may have: a managed policy, a role's trust policy. None: each service has its own limit."""
     limits = quotas or Quotas()
-    return {PolicyKind.IDENTITY: limits.policy_size, PolicyKind.TRUST: limits.assume_role_policy_size}.get(kind)
+    return {
+        PolicyKind.IDENTITY: limits.policy_size,
+        PolicyKind.BOUNDARY: limits.policy_size,
+        PolicyKind.TRUST: limits.assume_role_policy_size,
+        PolicyKind.SESSION: SESSION_POLICY,
+        PolicyKind.SCP: ORGANIZATION_POLICY,
+        PolicyKind.RCP: ORGANIZATION_POLICY,
+        PolicyKind.ENDPOINT: ENDPOINT_POLICY,
+    }.get(kind)
 
 
 def _document(document: PolicyDocument, quotas: Quotas) -> Iterator[Finding]:
@@ -50,7 +61,7 @@ def _document(document: PolicyDocument, quotas: Quotas) -> Iterator[Finding]:
             path="",
             what=f"it has {found} characters without white space; IAM takes {limit}",
             instead="split it, or name resources by prefix"
-            if document.kind is PolicyKind.IDENTITY
+            if document.kind is not PolicyKind.TRUST
             else "let fewer share the role, or ask AWS to raise the quota 'Role trust policy length'",
         )
     if "Version" not in document.source:

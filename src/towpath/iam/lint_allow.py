@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from towpath.iam.context import EMPTY
-from towpath.iam.lint_finding import Hit, Place, Rule, Severity
+from towpath.iam.lint_finding import GRANTING, Hit, Place, Rule, Severity
 from towpath.iam.policy import PolicyKind
 
 # Each of these alone lets its holder become whoever they like, when nothing limits on whom it may be used.
@@ -189,15 +189,6 @@ def _public(place: Place) -> Iterator[Hit]:
             )
 
 
-def _allow_not_principal(place: Place) -> Iterator[Hit]:
-    if place.allows and place.statement.not_principals is not None:
-        yield (
-            f"{place.path}.NotPrincipal",
-            "Allow with NotPrincipal allows everybody else in the world",
-            "name principals under Principal",
-        )
-
-
 def _deny_not_principal(place: Place) -> Iterator[Hit]:
     if not place.allows and place.statement.not_principals is not None:
         yield (
@@ -282,32 +273,54 @@ def _private_address(place: Place) -> Iterator[Hit]:
 
 _ELEMENT: Final = "IAM JSON policy elements: "
 RULES: Final = (
-    Rule(name="allow-everything", severity=Severity.ERROR, check=_everything, source="Security best practices in IAM"),
+    Rule(
+        name="allow-everything",
+        severity=Severity.ERROR,
+        check=_everything,
+        source="Security best practices in IAM",
+        kinds=GRANTING,
+    ),
     Rule(
         name="allow-whole-service",
         severity=Severity.NOTE,
         check=_whole_service,
         source="Security best practices in IAM",
+        kinds=GRANTING,
     ),
-    Rule(name="allow-not-action", severity=Severity.WARNING, check=_not_action, source=_ELEMENT + "NotAction"),
-    Rule(name="allow-not-resource", severity=Severity.WARNING, check=_not_resource, source=_ELEMENT + "NotResource"),
+    Rule(
+        name="allow-not-action",
+        severity=Severity.WARNING,
+        check=_not_action,
+        source=_ELEMENT + "NotAction",
+        kinds=GRANTING,
+    ),
+    Rule(
+        name="allow-not-resource",
+        severity=Severity.WARNING,
+        check=_not_resource,
+        source=_ELEMENT + "NotResource",
+        kinds=GRANTING,
+    ),
     Rule(
         name="pass-any-role",
         severity=Severity.WARNING,
         check=_pass_role,
         source="Granting a user permissions to pass a role to an AWS service",
+        kinds=GRANTING,
     ),
     Rule(
         name="assume-any-role",
         severity=Severity.WARNING,
         check=_assume_any,
         source="Granting a user permissions to switch roles",
+        kinds=GRANTING,
     ),
     Rule(
         name="privilege-escalation",
         severity=Severity.WARNING,
         check=_escalation,
         source="Permissions boundaries for IAM entities: delegating responsibility to others",
+        kinds=GRANTING,
     ),
     Rule(
         name="public-principal",
@@ -324,12 +337,6 @@ RULES: Final = (
         kinds=frozenset({PolicyKind.TRUST}),
     ),
     Rule(
-        name="allow-not-principal",
-        severity=Severity.ERROR,
-        check=_allow_not_principal,
-        source=_ELEMENT + "NotPrincipal",
-    ),
-    Rule(
         name="deny-not-principal",
         severity=Severity.WARNING,
         check=_deny_not_principal,
@@ -340,18 +347,21 @@ RULES: Final = (
         severity=Severity.WARNING,
         check=_bucket_prefix,
         source="Bucket naming rules (S3 User Guide)",
+        kinds=GRANTING,
     ),
     Rule(
         name="for-all-values-allows-missing",
         severity=Severity.WARNING,
         check=_for_all_values,
         source="Single-valued vs. multivalued context keys",
+        kinds=GRANTING,
     ),
     Rule(
         name="allows-when-missing",
         severity=Severity.WARNING,
         check=_passes_when_missing,
         source=_ELEMENT + "Condition operators",
+        kinds=GRANTING,
     ),
     Rule(
         name="deny-without-mfa",

@@ -121,6 +121,8 @@ class Place:
 Hit = tuple[str, str, str]  # path, what, instead
 Check = Callable[[Place], Iterable[Hit]]
 EVERY: Final = frozenset(PolicyKind)
+# What gives permissions; the others only limit them, so that a wide Allow in one of them gives nothing away.
+GRANTING: Final = frozenset({PolicyKind.IDENTITY, PolicyKind.RESOURCE, PolicyKind.TRUST})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final
 
 from towpath.iam import s3_actions
 from towpath.iam.context import EMPTY
-from towpath.iam.lint_finding import Hit, Place, Rule, Severity
+from towpath.iam.lint_finding import EVERY, Hit, Place, Rule, Severity
 from towpath.iam.matching import compile_pattern
 from towpath.iam.policy import PolicyKind
 
@@ -221,21 +221,21 @@ RULES: Final = (
         severity=Severity.ERROR,
         check=_s3_object,
         source="Actions, resources, and condition keys for Amazon S3",
-        kinds=frozenset({PolicyKind.IDENTITY, PolicyKind.RESOURCE}),
+        kinds=EVERY - {PolicyKind.TRUST},
     ),
     Rule(
         name="s3-bucket-action-without-bucket",
         severity=Severity.ERROR,
         check=_s3_bucket,
         source="Actions, resources, and condition keys for Amazon S3",
-        kinds=frozenset({PolicyKind.IDENTITY, PolicyKind.RESOURCE}),
+        kinds=EVERY - {PolicyKind.TRUST},
     ),
     Rule(
         name="s3-account-action-on-bucket",
         severity=Severity.ERROR,
         check=_s3_account,
         source="Actions, resources, and condition keys for Amazon S3",
-        kinds=frozenset({PolicyKind.IDENTITY}),
+        kinds=EVERY - {PolicyKind.TRUST, PolicyKind.RESOURCE},
     ),
     Rule(name="never-matches", severity=Severity.ERROR, check=_contradiction, source=_ELEMENT + "Condition"),
     Rule(name="duplicate-statement", severity=Severity.WARNING, check=_duplicate, source=_ELEMENT + "Statement"),

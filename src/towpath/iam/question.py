@@ -55,7 +55,13 @@ def caller(principal: str | None) -> Caller:
             role_arn=str(arns.role_arn(partition=partition, account=account, name=role)),
         )
     if match := _IDENTITY.fullmatch(principal):
-        return Caller(arn=principal, account=match[2], role_arn=principal if match[3].startswith("role/") else None)
+        if not match[3].startswith("role/"):
+            return Caller(arn=principal, account=match[2])
+        # Nobody asks as a role, but as a session of it.
+        name = match[3].rpartition("/")[2]
+        return Caller(
+            arn=f"arn:{match[1]}:sts::{match[2]}:assumed-role/{name}/session", account=match[2], role_arn=principal
+        )
     if re.fullmatch(r"arn:[^:]+:iam::\d{12}:(oidc|saml)-provider/\S+", principal):
         return Caller(federated=principal)
     if re.fullmatch(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?", principal):
@@ -124,6 +130,8 @@ def request(
     who = caller(principal)
     account = resource_account or (resource.split(":")[4] if resource.count(":") >= 5 else "")
     known = account if re.fullmatch(r"\d{12}", account) else None
+    if principal is None and resource_account is None:
+        known = None  # of whoever holds the policies it is taken to be in the resource's account
     keys = context(given, who=who, resource_account=known or who.account, now=now)
     return Request(action=action, resource=resource, caller=who, context=keys), known
 

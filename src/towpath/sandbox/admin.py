@@ -203,7 +203,9 @@ def _object(request: Request) -> dict[str, Any] | None:
 
 
 def _json(status: int, value: object) -> Response:
-    return Response(status=status, headers=[("Content-Type", "application/json")], body=json.dumps(value).encode())
+    return Response(
+        status=status, headers=[("Content-Type", "application/json")], body=json.dumps(value, default=str).encode()
+    )
 
 
 def _error(status: int, message: str) -> Response:

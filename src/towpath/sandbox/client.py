@@ -25,6 +25,13 @@ class SandboxClient:
         # Nothing of the user's proxy settings: the sandbox is on this machine.
         self._http = httpx2.Client(headers={"Authorization": f"Bearer {secret}"}, timeout=10, trust_env=False)
 
+    def close(self) -> None:
+        self._http.close()
+
+    @property
+    def url(self) -> str:
+        return self._url
+
     def token(
         self,
         service_account: str,

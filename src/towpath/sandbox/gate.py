@@ -7,7 +7,7 @@ permission, a missing permission before a missing resource.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -276,6 +276,7 @@ class Gate:
         if response.status < 300:
             if gone is not None:
                 principal_ids.replace_everywhere(self._state, gone)
+                self._s3.forget(gone)
             self._keys.follow(
                 operation.name, operation.parameters, response.read(), account=account, partition=self._state.partition
             )
@@ -292,18 +293,23 @@ class Gate:
         target: Target = OWN,
     ) -> None:
         seen.action, seen.resource = need.action, need.resource
-        seen.needs.append(Needed(action=need.action, resource=need.resource, context=need.context))
-        seen.why = self._authoriser.allow(
-            principal,
-            need,
-            service=service,
-            region=region,
-            remote=request.remote,
-            secure=request.secure,
-            target=target,
-            user_agent=request.headers.get("user-agent"),
-            referer=request.headers.get("referer"),
-        )
+        needed = Needed(action=need.action, resource=need.resource, context=need.context)
+        try:
+            seen.why = self._authoriser.allow(
+                principal,
+                need,
+                service=service,
+                region=region,
+                remote=request.remote,
+                secure=request.secure,
+                target=target,
+                user_agent=request.headers.get("user-agent"),
+                referer=request.headers.get("referer"),
+            )
+        except AwsError:
+            seen.needs.append(replace(needed, allowed=False))
+            raise
+        seen.needs.append(needed)
 
 
 def _with_unique_ids(response: Response) -> Response:

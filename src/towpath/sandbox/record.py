@@ -21,6 +21,9 @@ class Needed:
     action: str
     resource: str
     context: Mapping[str, Any]
+    allowed: bool = (
+        True  # false: refused, while the call went on without it (one key of DeleteObjects) or ended with it
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
