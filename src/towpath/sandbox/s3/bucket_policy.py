@@ -50,9 +50,8 @@ _FIXING: Final = frozenset(
     ]
 )
 
-# Every condition key of S3's own; those that end in a slash are followed by a tag's key.
-_KEYS: Final = frozenset(
-    """
+# Every condition key of S3's own but those that end in a tag's key.
+_KEY_NAMES = """
     s3:accessgrantsinstancearn s3:accesspointnetworkorigin s3:authtype s3:dataaccesspointaccount s3:dataaccesspointarn s3:delimiter
     s3:destinationregion s3:if-match s3:if-none-match s3:inventoryaccessibleoptionalfields s3:isreplicationpauserequest
     s3:locationconstraint s3:max-keys s3:object-lock-legal-hold s3:object-lock-mode s3:object-lock-remaining-retention-days
@@ -62,8 +61,8 @@ _KEYS: Final = frozenset(
     s3:x-amz-metadata-directive s3:x-amz-object-ownership s3:x-amz-server-side-encryption
     s3:x-amz-server-side-encryption-aws-kms-key-id s3:x-amz-server-side-encryption-customer-algorithm s3:x-amz-storage-class
     s3:x-amz-website-redirect-location
-    """.split()
-)
+"""
+_KEYS: Final = frozenset(_KEY_NAMES.split())
 _TAG_KEYS: Final = ("s3:buckettag/", "s3:existingobjecttag/", "s3:requestobjecttag/")
 
 Exists = Callable[[str, str, str], bool]  # account, "role" or "user", name -> is there one?
