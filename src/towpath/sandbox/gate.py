@@ -225,6 +225,11 @@ class Gate:
     ) -> Response:
         account = principal.account
         operation = own_user.named(operation, principal)
+        # What is no call at all is told before anything is looked up for it.
+        if operation.service == "iam":
+            constraints.shaped("iam", operation.name, operation.parameters)
+        elif operation.service == "eks":
+            constraints.check_json("eks", operation.name, operation.parameters)
         needed = resources.needs(operation, account=account, region=region, state=self._state)
         seen.resource = needed[0].resource
         self._faults.strike(operation.action)

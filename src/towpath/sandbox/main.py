@@ -76,7 +76,7 @@ class Sandbox:
         )
         self._eks = eks = Eks(backend=backend, clusters=self.clusters)
         hosts = {"localhost", "127.0.0.1", "::1", self.settings.listen, *self.settings.hosts}
-        gate = Gate(
+        self.gate = Gate(
             backend=backend,
             state=state,
             keys=self._keys,
@@ -102,7 +102,7 @@ class Sandbox:
         self._authority = Authority(hosts - ALL_ADDRESSES.keys())
         self._trust: TrustFiles | None = None
         self._server = Server(
-            gate.handle, host=self.settings.listen, port=self.settings.port, tls=self._authority.context
+            self.gate.handle, host=self.settings.listen, port=self.settings.port, tls=self._authority.context
         )
 
     def _first_cluster(self) -> None:
