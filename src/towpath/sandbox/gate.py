@@ -16,6 +16,7 @@ from towpath.sandbox import (
     constraints,
     emulated,
     endpoints,
+    iam_words,
     operations,
     own_user,
     principal_ids,
@@ -325,7 +326,7 @@ class Gate:
 
 
 def _with_unique_ids(response: Response) -> Response:
-    response.body = unique_ids.in_answer(response.read())
+    response.body = iam_words.in_answer(unique_ids.in_answer(response.read()))
     return response
 
 
