@@ -260,6 +260,8 @@ class Gate:
                 return self._eks.answer(operation, request, account=account, region=region)
         if operation.service == "iam":
             return self._iam(operation, request, account)
+        if self._backend.forgets(operation.service):
+            seen.why += "; --state does not keep this service"
         return self._backend.call(request, service=operation.service, region=region, account=account)
 
     def _iam(self, operation: Operation, request: Request, account: str) -> Response:
