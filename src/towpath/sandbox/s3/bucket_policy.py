@@ -25,7 +25,7 @@ _ELEMENTS: Final = ("Effect", ("Principal", "NotPrincipal"), ("Action", "NotActi
 _KNOWN: Final = {**dict.fromkeys(s3_actions.BUCKET, "bucket"), **dict.fromkeys(s3_actions.OBJECT, "object")}
 _ENTITY: Final = re.compile(r"arn:[a-z-]+:iam::(?P<account>[0-9]{12}):(?P<kind>role|user)/(?:\S+/)?(?P<name>\S+)")
 _PRINCIPAL: Final = re.compile(
-    r"\*|[0-9]{12}|A(?:ROA|IDA)[A-Z0-9]{12,}"
+    r"\*|[0-9]{12}"
     r"|arn:[a-z-]+:iam::[0-9]{12}:(?:root|role/\S+|user/\S+)"
     r"|arn:[a-z-]+:sts::[0-9]{12}:(?:assumed-role/[^/\s]+/[^/\s]+|federated-user/\S+)"
     r"|arn:[a-z-]+:iam::cloudfront:user/CloudFront Origin Access Identity [A-Z0-9]+"
