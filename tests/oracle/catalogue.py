@@ -39,6 +39,8 @@ USERS: Final = (
     Who(kind="service", principal="lambda.amazonaws.com"),
     Who(kind="anonymous", principal=None),
 )
+# Drawn from: the plain ones twice.
+CALLERS: Final = (*USERS[:5], *USERS)
 FEDERATED: Final = (
     Who(kind="federated", principal=PROVIDER),
     Who(kind="federated", principal=SAML),
@@ -74,6 +76,7 @@ TARGETS: Final = (
     ("s3:GetObject", "arn:aws:s3:::lake/${aws:username}/x"),
     ("s3:GetObject", "arn:aws:s3:::lake/a:b:c//d"),
     ("s3:GetObject", "arn:aws:s3:::lake/ärger/☃"),
+    ("s3:GetObject", "arn:aws:s3:::lake/🦀/two\nlines"),
     ("s3:ListBucket", "arn:aws:s3:::lake"),
     ("s3:ListAllMyBuckets", "*"),
     ("sqs:SendMessage", f"arn:aws:sqs:eu-west-1:{HOME}:jobs-ann"),
@@ -182,12 +185,12 @@ KEYS_BY_TYPE: Final = {
 # Policy values of each type, matching or not, in every spelling AWS's pages show.
 VALUES: Final = {
     "string": (
-        "ann", "ANN", "data", "eu-*", "*", "?*", "", "a*", "*.micro", "ann/*", "Team", "Owner", "athena.amazonaws.com", "id", "x",
+        "ann", "ANN", "data", "eu-*", "*", "?*", "", "a*", "line*k", "line?break", "*.micro", "ann/*", "Team", "Owner", "athena.amazonaws.com", "id", "x",
         "${aws:username}", "${AWS:UserName}/raw/*", "${aws:PrincipalTag/Team}", "${aws:PrincipalTag/Missing, 'ann'}",
         "${aws:username, 'ann'}", "${aws:PrincipalTag/Missing}", "${aws:TagKeys}", "${*}", "a${*}b", "x${?}y", "${$}{*}", "${", "${}",
         "a$b", "${aws:userid", "${aws:PrincipalTag/Missing, ''}", "${aws:PrincipalTag/Missing,'ann'}", "${ aws:username }",
     ),
-    "number": ("10", "1000", "0", "-1", "10.0", "9.5", "1e3", "300", "2", "30", 10, 1000),
+    "number": ("10", "1000", "0", "-1", "10.0", "9.5", "300", "2", "30", 10, 1000),
     "date": (
         "2026-06-01T12:00:00Z", "2026-06-01", "2026-06", "2026", "2026-06-01T14:00:00+02:00", "2020-01-01T00:00:00Z", "1780315200",
         "1577836800", "2026-06-01T12:00:00.000Z", "2026-06-01T12:00Z", 1577836800,
@@ -201,7 +204,7 @@ VALUES: Final = {
     "arn": (
         f"arn:aws:iam::{HOME}:role/data/etl", f"arn:aws:iam::{HOME}:role/*", "arn:aws:iam::*:role/data/e?l", "arn:aws:s3:::lake",
         "arn:aws:s3:::*", f"arn:aws:sns:*:{HOME}:*", "arn:*:s3:::lake", "arn:aws:s3:::lake/*", "arn:aws:s3:::LAKE", "*",
-        "arn:aws:iam::*:user/${aws:username}", "arn:aws:*:*:*:*", "arn:aws:s3:*:*:pond", "arn:aws:iam::*",
+        "arn:aws:iam::*:user/${aws:username}", "arn:aws:*:*:*:*", "arn:aws:s3:*:*:pond",
     ),
     "null": ("true", "false", "TRUE", True, False),
 }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from towpath.iam.context import Context
@@ -11,7 +11,6 @@ from towpath.iam.decide import Caller, Decision, NamedPolicy, PolicySet, Request
 from towpath.iam.policy import PolicyKind, parse_policy
 
 Document = Mapping[str, Any]
-RESOURCE_LEVEL = ("resource", "endpoint")  # kinds of policy with a Principal element
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,8 @@ class World:
     requests: tuple[Asked, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        fields = ("identity", "resource", "boundary", "session", "scps", "rcps", "endpoint", "trust")
+        return {**{name: getattr(self, name) for name in fields}, "requests": [vars(asked) for asked in self.requests]}
 
     def alone(self, asked: Asked) -> World:
         """The same policies, one request."""
@@ -86,21 +86,24 @@ class World:
 def decisions(world: World) -> list[Decision]:
     """What towpath decides on each request."""
 
-    def named(document: Document, kind: PolicyKind = PolicyKind.IDENTITY) -> NamedPolicy:
+    def named(document: Document, kind: PolicyKind) -> NamedPolicy:
         return NamedPolicy(name="policy", document=parse_policy(document, kind=kind))
+
+    def one(document: Document | None, kind: PolicyKind) -> NamedPolicy | None:
+        return None if document is None else named(document, kind)
 
     def levels(found: tuple[tuple[Document, ...], ...], kind: PolicyKind) -> tuple[tuple[NamedPolicy, ...], ...]:
         return tuple(tuple(named(document, kind) for document in level) for level in found)
 
-    resource = PolicyKind.TRUST if world.trust else PolicyKind.RESOURCE
+    session = None if world.session is None else tuple(named(each, PolicyKind.SESSION) for each in world.session)
     policies = PolicySet(
-        identity=tuple(named(document) for document in world.identity),
-        resource=named(world.resource, resource) if world.resource is not None else None,
-        boundary=named(world.boundary) if world.boundary is not None else None,
-        session=tuple(named(document) for document in world.session) if world.session is not None else None,
-        scps=levels(world.scps, PolicyKind.IDENTITY),
-        rcps=levels(world.rcps, PolicyKind.RESOURCE),
-        endpoint=named(world.endpoint, PolicyKind.RESOURCE) if world.endpoint is not None else None,
+        identity=tuple(named(each, PolicyKind.IDENTITY) for each in world.identity),
+        resource=one(world.resource, PolicyKind.TRUST if world.trust else PolicyKind.RESOURCE),
+        boundary=one(world.boundary, PolicyKind.BOUNDARY),
+        session=session,
+        scps=levels(world.scps, PolicyKind.SCP),
+        rcps=levels(world.rcps, PolicyKind.RCP),
+        endpoint=one(world.endpoint, PolicyKind.ENDPOINT),
     )
     return [
         decide(

@@ -2,7 +2,8 @@
 
 Sources: "IAM JSON policy elements: Resource" (wildcards * and ?; a * that ends a segment of an ARN reaches over colons) and "IAM
 policy elements: Variables and tags": `${key, 'default'}` has a default; `${*}`, `${?}` and `${$}` are those characters themselves;
-what a variable brings is taken literally; nothing equals or is like a text whose variable has no single value in the request, so
+what a variable brings is taken literally; nothing equals or is like a text whose variable has no single value in the request (an
+empty one is none), so
 Resource does not match with it, NotResource does not except with it, and a negated condition holds.
 
 In an ARN every * reaches over colons here, one inside a segment too, of which AWS's page says nothing.
@@ -19,7 +20,8 @@ from typing import Final
 from towpath.iam.context import Context
 
 # No name holds another $ or {, so a text of many unclosed variables is read once and not once for each.
-_VARIABLE: Final = re.compile(r"\$\{([*?$]|[^},${]*)(?:,\s*'([^']*)'\s*)?\}")
+# A default stands after "a comma and space"; anything else there makes it no variable.
+_VARIABLE: Final = re.compile(r"\$\{([*?$]|[^},${]*)(?:, '([^']*)')?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ def _value(name: str, default: str | None, context: Context) -> str | None:
     if name in {"*", "?", "$"}:
         return name
     values = context.get(name)
-    if len(values) == 1:
-        return values[0]
-    return default if not values else None
+    if len(values) > 1:
+        return None
+    # "A condition context key that has no value or is not present": an empty text is no value.
+    return values[0] if values and values[0] else default

@@ -61,13 +61,14 @@ class Principals:
         """How the caller is named. `"*"` is everybody, the anonymous too.
 
         `{"AWS": "*"}` is the same for a person or nobody; whether it means services and tokens no page says, so it denies them and
-        does not allow them.
+        does not allow them. The same holds for an account and the tokens of a provider registered in it.
         """
         if self.everyone:
             return Named.DIRECTLY
         if caller.service is not None or caller.federated is not None:
             named = caller.service in self.services or caller.federated in self.federated
-            return Named.DIRECTLY if named or (deny and self.aws_anyone) else Named.NOT
+            denied = deny and (self.aws_anyone or _account_of(caller.federated) in self.accounts)
+            return Named.DIRECTLY if named or denied else Named.NOT
         if self.aws_anyone:
             return Named.DIRECTLY
         if self._itself(caller):
@@ -124,3 +125,8 @@ class Principals:
         if session:
             return self._behind(caller) and caller.arn in self.arns
         return self._itself(caller) or self._behind(caller)
+
+
+def _account_of(provider: str | None) -> str:
+    """The account a provider's ARN names; "" for none."""
+    return provider.split(":")[4] if provider is not None and provider.count(":") >= 5 else ""

@@ -54,7 +54,11 @@ def parse(token: str) -> Compact:
 def _base64url(part: str, name: str) -> bytes:
     if not _BASE64URL.fullmatch(part) or len(part) % 4 == 1:
         raise _malformed(f"the token's {name} is not base64url without padding")
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    # The last character may hold bits that no byte needs (RFC 4648, section 3.5): one token has one spelling.
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() != part:
+        raise _malformed(f"the token's {name} is not base64url without padding")
+    return decoded
 
 
 def _json_object(encoded: bytes, name: str) -> dict[str, Any]:

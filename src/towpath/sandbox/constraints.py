@@ -45,6 +45,37 @@ def shaped(service: str, operation: str, form: Mapping[str, str]) -> dict[str, A
     return found
 
 
+def check_json(service: str, operation: str, parameters: Mapping[str, Any]) -> None:
+    """Like `shaped` for a call in JSON: AwsError SerializationException for a value of another type, else InvalidParameterException."""
+    shapes, name = _input(service, operation)
+    if name is None:
+        return
+    wrong = next(_mistyped(shapes, name, parameters, "", DEEPEST), None)
+    if wrong is not None:
+        raise AwsError("SerializationException", wrong, 400)
+    broken = list(_broken(service, shapes, name, parameters, ""))
+    if broken:
+        raise AwsError("InvalidParameterException", "; ".join(broken), 400)
+
+
+def _mistyped(shapes: Mapping[str, Any], name: str, value: Any, place: str, deep: int) -> Iterator[str]:
+    shape = shapes[name]
+    kind = shape["type"]
+    types: dict[str, type | tuple[type, ...]] = {
+        "structure": dict, "map": dict, "list": list, "string": str, "boolean": (bool, str), "integer": (int, str), "long": (int, str),
+    }  # fmt: skip
+    wanted = types.get(kind)
+    if deep == 0 or (wanted is not None and not isinstance(value, wanted)):
+        yield f"{place or 'the body'} is no {kind}"
+    elif kind == "structure":
+        for member, target in shape["members"].items():
+            if member in value:
+                yield from _mistyped(shapes, target["shape"], value[member], _place(place, member), deep - 1)
+    elif kind == "list":
+        for item in value:
+            yield from _mistyped(shapes, shape["member"]["shape"], item, place, deep - 1)
+
+
 @lru_cache(maxsize=512)
 def _input(service: str, operation: str) -> tuple[dict[str, Any], str | None]:
     model = service_models.source(service) or {"operations": {}, "shapes": {}}

@@ -105,6 +105,9 @@ class Emulator:
                 ) from error
             finally:
                 self._clock.fixed = None
+        if service != "s3" and (answer.header("content-type") or "").startswith("text/html"):
+            # A page of the web framework below the emulator: no route of it takes such a path.
+            raise AwsError("UnknownOperationException", f"{request.method} {request.path[:120]} is no operation.", 404)
         return answer
 
     def _prepare(self, service: str, region: str, account: str) -> None:

@@ -95,6 +95,8 @@ class IamState:
         return self._cached(account, "role", name, lambda: self._read_role(account, name))
 
     def user(self, account: str, name: str) -> User | None:
+        if not name:
+            return None
         return self._cached(account, "user", name, lambda: self._read_user(account, name))
 
     def providers(self, account: str) -> dict[str, Provider]:

@@ -199,6 +199,7 @@ def _target(request: Request, service: str, found: Model) -> Operation:
     prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
     if name not in found.operations or prefix != found.target_prefix:
         raise _unknown(f"The operation {name[:80] or '(none)'} is not one of {service}.")
+    _check_json(request)
     return Operation(service=service, name=name, protocol="json", parameters=_json_body(request))
 
 
@@ -235,15 +236,41 @@ def _rest(request: Request, service: str, found: Model, spoken: str) -> Operatio
         match = route.path.match(request.path)
         if match is None:
             continue
+        if _decoded_is_another(request, found, route):
+            raise _unknown(f"{request.method} {request.path[:120]} is no operation of {service}.", 404)
         names = [name for name, _ in asked if name not in route.lists]
         if len(names) != len(set(names)):
             raise AwsError("ValidationException", "A query parameter is given twice.", 400)
+        if spoken == "rest-json" and (route.body or request.method in {"GET", "HEAD", "DELETE"}):
+            _check_json(request)
         sent = _json_body(request) if spoken == "rest-json" and route.body else {}
         parameters = {member: sent[there] for there, member in route.body.items() if there in sent}
         parameters |= {member: dict(asked)[there] for there, member in route.query.items() if there in dict(asked)}
         parameters |= {member: unquote(match[group]) for group, member in route.uri.items()}
         return Operation(service=service, name=route.operation, protocol=spoken, parameters=parameters)
     raise _unknown(f"{request.method} {request.path[:120]} is no operation of {service}.", 404)
+
+
+def _decoded_is_another(request: Request, found: Model, route: Route) -> bool:
+    """Whether an encoded slash makes another operation of the path once it is decoded, as the emulator reads it."""
+    path = unquote(request.path)
+    return path.count("/") != request.path.count("/") and any(
+        other.method == request.method and other.operation != route.operation and other.path.match(path)
+        for other in found.routes
+    )
+
+
+def _check_json(request: Request) -> None:
+    """A body is a JSON object or there is none; the emulator breaks on anything else."""
+    if request.body.length > LONGEST_BODY:
+        return
+    text = request.body.read()
+    try:
+        good = not text or isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        good = False
+    if not good:
+        raise AwsError("SerializationException", "The request body is not a JSON object.", 400)
 
 
 def _json_body(request: Request) -> dict[str, Any]:

@@ -29,7 +29,7 @@ SKEW: Final = timedelta(minutes=15)  # of a header-signed request's clock; a pre
 LONGEST_PRESIGN: Final = 604_800  # seconds
 
 _SCOPE: Final = re.compile(
-    r"^(?P<key>[A-Za-z0-9]{16,128})/(?P<date>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request$"
+    r"^(?P<key>[A-Za-z0-9]{16,128})/(?P<date>\d{8})/(?P<region>[A-Za-z0-9-]+)/(?P<service>[A-Za-z0-9-]+)/aws4_request$"
 )
 _PART: Final = re.compile(r"^\s*(Credential|SignedHeaders|Signature)=([^,\s]+)\s*$")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

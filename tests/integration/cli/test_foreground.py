@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -110,8 +112,12 @@ def test_foreground_prints_its_environment_and_stops_cleanly(number: signal.Sign
     with start("sandbox", "--port", "0", "--json") as running:
         assert running.stdout is not None
         document = json.loads(running.stdout.readline())
-        assert document["environment"]["AWS_ENDPOINT_URL"] == document["endpoint"]
         env = document["environment"]
+        assert env["AWS_ENDPOINT_URL"] == document["endpoint"]
+        assert env["TOWPATH_SANDBOX_TLS_ENDPOINT"] == document["tls_endpoint"]
+        trusting = ssl.create_default_context(cafile=document["ca_file"])
+        with pytest.raises(urllib.error.HTTPError, match="403"):  # it answers, and over TLS
+            urllib.request.urlopen(document["tls_endpoint"], timeout=5, context=trusting)
         assert towpath("sandbox", "token", "--service-account", "data/hd-job-sa", env=env).stdout.count(".") == 2
         running.send_signal(number)
         assert running.wait(20) == 0
@@ -121,6 +127,7 @@ def test_foreground_prints_its_environment_and_stops_cleanly(number: signal.Sign
             urllib.request.urlopen(document["endpoint"], timeout=2)
         gone = towpath("sandbox", "token", "--service-account", "data/hd-job-sa", env=env)
         assert gone.returncode == 1
+        assert not Path(document["ca_file"]).exists()
         assert "does not answer" in gone.stderr
 
 

@@ -47,7 +47,10 @@ def text(root: Element | None, name: str) -> str | None:
     return None if found is None else (found.text or "").strip()
 
 
-def malformed() -> AwsError:
+def malformed(why: str = "") -> AwsError:
     return AwsError(
-        "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema", 400
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema",
+        400,
+        why=why,
     )
