@@ -210,7 +210,8 @@ def backend(port: int) -> None:
 
 @contextmanager
 def _seaweed(weed: str) -> Iterator[str]:
-    master, volume, filer, s3 = (wrk.free_port() for _ in range(4))
+    # Each of its ports has another one 10,000 above it.
+    master, volume, filer, s3 = sorted(port for port in (wrk.free_port() for _ in range(60)) if port < 55_000)[:4]
     with tempfile.TemporaryDirectory() as folder:
         command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
         command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"]
