@@ -16,6 +16,7 @@ from towpath.sandbox import (
     constraints,
     emulated,
     endpoints,
+    iam_words,
     operations,
     own_user,
     principal_ids,
@@ -259,6 +260,8 @@ class Gate:
                 return self._eks.answer(operation, request, account=account, region=region)
         if operation.service == "iam":
             return self._iam(operation, request, account)
+        if self._backend.forgets(operation.service):
+            seen.why += "; --state does not keep this service"
         return self._backend.call(request, service=operation.service, region=region, account=account)
 
     def _iam(self, operation: Operation, request: Request, account: str) -> Response:
@@ -329,7 +332,7 @@ class Gate:
 
 
 def _with_unique_ids(response: Response) -> Response:
-    response.body = unique_ids.in_answer(response.read())
+    response.body = iam_words.in_answer(unique_ids.in_answer(response.read()))
     return response
 
 

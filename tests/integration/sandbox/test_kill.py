@@ -132,14 +132,17 @@ class World:
         eks, iam = self.killed.client("eks"), self.killed.client("iam")
         issuer = eks.describe_cluster(name="sandbox")["cluster"]["identity"]["oidc"]["issuer"]
         provider = iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
-        self.provider = provider["OpenIDConnectProviderArn"]
+        other = iam.create_open_id_connect_provider(
+            Url="https://issuer.example/other", ClientIDList=["sts.amazonaws.com"]
+        )
+        self.provider = other["OpenIDConnectProviderArn"]
         host = issuer.removeprefix("https://")
         return {
             "Version": "2012-10-17",
             "Statement": [
                 {
                     "Effect": "Allow",
-                    "Principal": {"Federated": self.provider},
+                    "Principal": {"Federated": provider["OpenIDConnectProviderArn"]},
                     "Action": "sts:AssumeRoleWithWebIdentity",
                     "Condition": {"StringEquals": {f"{host}:sub": "system:serviceaccount:data:reader"}},
                 }

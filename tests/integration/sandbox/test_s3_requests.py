@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from towpath.sandbox import sigv4
-from towpath.sandbox.s3 import streams
+from towpath.sandbox.s3 import checksums, streams
 from towpath.sandbox.wire import Request
 
 from .conftest import NO_RETRY, World
@@ -509,12 +509,20 @@ def _raw(world: World, bucket: str, headers: dict[str, str], body: bytes) -> int
         return int(connection.recv(4096).split(b" ", 2)[1])
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
-def test_boto3_with_each_checksum(world: World, bucket: str, algorithm: str) -> None:
-    if algorithm in {"CRC32C", "CRC64NVME"}:
-        pytest.importorskip(
-            "awscrt", reason="botocore computes it only with awscrt; tests/unit/sandbox/test_streams.py has it"
-        )
+@pytest.mark.parametrize("algorithm", ["CRC32", "SHA1", "SHA256"])
+def test_boto3_with_each_checksum_it_computes(world: World, bucket: str, algorithm: str) -> None:
     s3 = world.client("s3")
     s3.put_object(Bucket=bucket, Key="k", Body=b"content", ChecksumAlgorithm=algorithm)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"
+
+
+@pytest.mark.parametrize(("algorithm", "value"), [("crc32c", "wdBDMA=="), ("crc64nvme", None)])
+def test_checksums_of_other_sdks(world: World, bucket: str, algorithm: str, value: str | None) -> None:
+    """The aws CLI v2 and the SDK for JavaScript send these; botocore computes them only with awscrt."""
+    content = b"content"
+    checksum = checksums.new(algorithm)
+    checksum.update(content)
+    good = {f"x_amz_checksum_{algorithm}": _base64(checksum.digest())}
+    assert send(world, "PUT", f"/{bucket}/k", content, **good).status_code == 200
+    wrong = {f"x_amz_checksum_{algorithm}": value or _base64(bytes(8))}
+    assert refused(send(world, "PUT", f"/{bucket}/k", content, **wrong)) == "BadDigest"

@@ -75,7 +75,7 @@ def _element(element: Element, name: str, shapes: Shapes) -> None:
 
 def _structure(element: Element, shape: Mapping[str, Any], shapes: Shapes) -> None:
     members = {
-        str(member.get("locationName", name)): (name, member["shape"])
+        str(member.get("locationName", name)): (name, member)
         for name, member in shape["members"].items()
         if not member.get("xmlAttribute")
     }
@@ -84,8 +84,9 @@ def _structure(element: Element, shape: Mapping[str, Any], shapes: Shapes) -> No
         known = members.get(xml.tag(child))
         if known is None:
             raise xml.malformed()
-        name, target = known
-        if shapes[target].get("flattened"):
+        name, member = known
+        target = member["shape"]
+        if member.get("flattened") or shapes[target].get("flattened"):
             target = shapes[target]["member"]["shape"]
         elif name in seen:
             raise xml.malformed()

@@ -252,7 +252,7 @@ class S3:
             checksums.check_body(
                 given, lambda: forward.blocks(request.body), of_body=asked.operation.name not in _OF_OBJECT
             )
-        return replace(asked, request=request)
+        return asked if request is asked.request else replace(asked, request=request)
 
     # --- carrying it out -----------------------------------------------------------------------------------------
 
