@@ -34,8 +34,8 @@ bench: $(STAMP) ## each benchmark beside its peer, as ratios
 	.venv/bin/python -m benchmarks.identity_apply
 	.venv/bin/python -m benchmarks.launch
 
-lock: $(UV) ## resolve anew: requirements.lock, and the same pins in pyproject.toml
-	$(PYTHON) tools/lock.py $(UV)
+lock: $(UV) ## resolve anew: requirements.lock, and the same pins in pyproject.toml (KEEP=1 moves no version)
+	$(PYTHON) tools/lock.py $(UV) $(if $(KEEP),--keep)
 
 # The locked versions, checked by hash, then towpath itself from this folder.
 $(STAMP): requirements.lock pyproject.toml | $(UV)

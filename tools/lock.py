@@ -3,7 +3,7 @@
 uv's own lock file records from which index each file came. This project's is to be installable from any index, so the lock is
 the hashed requirements file, and `[tool.uv] constraint-dependencies` holds the same versions for `uv run` and `uv sync`. The images' parts of it are in deploy/.
 
-usage: lock.py PATH_TO_UV
+usage: lock.py PATH_TO_UV [--keep]     --keep moves no version: only what is new or gone in pyproject.toml changes
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ IMAGES = {
 BEGIN, END = "# begin pins (make lock)", "# end pins"
 
 
-def main(uv: str) -> None:
+def main(uv: str, *, keep: bool) -> None:
     project = ROOT / "pyproject.toml"
     text = project.read_text()
-    # Without the old pins, or nothing could ever move.
-    project.write_text(with_pins(text, []))
+    if not keep:  # with the old pins nothing could ever move
+        project.write_text(with_pins(text, []))
     try:
         (ROOT / "uv.lock").unlink(missing_ok=True)
         lock = export(uv, "--all-extras")
@@ -58,4 +58,4 @@ def with_pins(text: str, pins: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], keep="--keep" in sys.argv[2:])
