@@ -115,7 +115,11 @@ def test_bodies_of_s3(door: Door, examples: int) -> None:
 
 def test_entities_are_never_read(door: Door) -> None:
     for text in (BOMB, OUTSIDE):
-        response = door.knock(signed(plain("POST", f"/{BUCKET}", query="delete", body=text.encode(), headers=summed(text.encode())), door.key))
+        response = door.knock(
+            signed(
+                plain("POST", f"/{BUCKET}", query="delete", body=text.encode(), headers=summed(text.encode())), door.key
+            )
+        )
         assert response.status == 400
         assert b"MalformedXML" in response.read()
         assert door.reached == []
