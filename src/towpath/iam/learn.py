@@ -37,7 +37,7 @@ class Observed:
 
     permissions: frozenset[Permission]
     calls: int  # allowed ones
-    refused: tuple[Mapping[str, Any], ...]  # denied and refused ones, as they were recorded
+    refused: tuple[Mapping[str, Any], ...]  # those that were denied, or never came to a decision, as they were recorded
     others: tuple[str, ...]  # who else stands in the record
     first: int | None  # number of the record's oldest call
 
@@ -56,15 +56,16 @@ def observe(calls: Sequence[Mapping[str, Any]], *, principal: str, after: int = 
             if who not in others:
                 others.append(who)
             continue
-        if decision in {"denied", "refused"}:
+        needs = cast("Sequence[Mapping[str, Any]]", _field(call, "needs", (list, tuple)))
+        # What was permitted and then failed (a key that is not there, a document that is malformed) needed its permission too.
+        if decision == "allowed" or (decision == "refused" and needs and all(_was_allowed(need) for need in needs)):
+            allowed += 1
+            for need in needs:
+                permissions |= _permission(need)
+            if call.get("status") == 404:
+                permissions |= _to_be_told_of_absence(call)
+        elif decision in {"denied", "refused"}:
             refused.append(call)
-        if decision != "allowed":
-            continue
-        allowed += 1
-        for need in _field(call, "needs", (list, tuple)):
-            permissions |= _permission(need)
-        if call.get("status") == 404:
-            permissions |= _to_be_told_of_absence(call)
     numbers = [_field(call, "number", int) for call in calls]
     return Observed(
         permissions=frozenset(permissions),
@@ -175,15 +176,19 @@ def _folded(keys: Iterable[str]) -> set[str]:
 
 def _permission(need: object) -> set[Permission]:
     """One, or none for what one request among several things was refused (DeleteObjects goes on without a key)."""
-    found = cast("Mapping[str, Any]", need) if isinstance(need, Mapping) else {}
-    if found.get("allowed") is False:
+    if not _was_allowed(need):
         return set()
+    found = cast("Mapping[str, Any]", need) if isinstance(need, Mapping) else {}
     action, resource = _field(found, "action", str), _field(found, "resource", str)
     if action not in _PREFIXED:
         return {Permission(action=action, resource=resource)}
     context = cast("Mapping[str, Any]", _field(found, "context", Mapping))
     prefix = context.get("s3:prefix")
     return {Permission(action=action, resource=resource, prefix=None if prefix is None else str(prefix))}
+
+
+def _was_allowed(need: object) -> bool:
+    return not isinstance(need, Mapping) or cast("Mapping[str, Any]", need).get("allowed") is not False
 
 
 def _to_be_told_of_absence(call: Mapping[str, Any]) -> set[Permission]:

@@ -22,7 +22,15 @@ class Eks:
         self._clusters = clusters
 
     def answer(self, operation: Operation, request: Request, *, account: str, region: str) -> Response:
-        response = self._backend.call(request, service="eks", region=region, account=account)
+        other = operation.parameters.get("clusterName")
+        if other is not None and self._clusters.find(account=account, region=region, name=str(other)) is None:
+            raise AwsError("ResourceNotFoundException", f"No cluster found for name: {other}.", 404)
+        try:
+            response = self._backend.call(request, service="eks", region=region, account=account)
+        except AwsError as error:
+            if error.code == "InternalFailure" and "nextToken" in operation.parameters:
+                raise AwsError("InvalidParameterException", "nextToken is invalid", 400, why=error.why) from None
+            raise
         if operation.name not in CLUSTER_OPERATIONS or response.status >= 300:
             return response
         document = cast("dict[str, Any]", json.loads(response.read()))

@@ -6,10 +6,10 @@ permission, a missing permission before a missing resource.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from towpath.sandbox import (
     client_ids,
@@ -236,7 +236,7 @@ class Gate:
         user_sessions.check_reach(principal, operation.service, operation.name)
         if operation.service == "sts":
             if operation.name == "AssumeRole":
-                seen.needs.append(Needed(action=operation.action, resource=seen.resource, context={}))
+                seen.needs += [Needed(action=need.action, resource=need.resource, context={}) for need in needed]
             response = self._sts.answer(
                 operation, principal, region=region, remote=request.remote, secure=request.secure
             )
@@ -255,15 +255,21 @@ class Gate:
         return self._backend.call(request, service=operation.service, region=region, account=account)
 
     def _iam(self, operation: Operation, request: Request, account: str) -> Response:
+        parameters = constraints.shaped("iam", operation.name, operation.parameters)
         if operation.name.startswith(READ_PREFIXES):
+            # The emulator's markers are numbers.
+            if not str(parameters.get("Marker", "0")).isdecimal():
+                raise AwsError("ValidationError", "Invalid Marker.", 400)
             return _with_unique_ids(
                 self._backend.call(request, service="iam", region=self._state.region, account=account)
             )
         with self._backend.together():
-            return self._iam_write(operation, request, account)
+            return self._iam_write(operation, request, account, parameters)
 
-    def _iam_write(self, operation: Operation, request: Request, account: str) -> Response:
-        parameters = constraints.shaped("iam", operation.name, operation.parameters)
+    def _iam_write(
+        self, operation: Operation, request: Request, account: str, parameters: Mapping[str, Any]
+    ) -> Response:
+        """`parameters` as the service's model shapes them."""
         with self._state.writing(account):
             self._rules.check(operation.name, account, parameters)
             if operation.name in client_ids.OPERATIONS:

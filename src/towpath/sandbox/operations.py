@@ -41,6 +41,7 @@ LONGEST_BODY: Final = 1024 * 1024  # bytes of a JSON body that is read for its p
 CBOR: Final = "smithy-rpc-v2-cbor"
 _CBOR_PATH: Final = re.compile(r"/service/([A-Za-z0-9_]+)/operation/([A-Za-z0-9]+)")
 _NAMED_BY: Final = {"json": "x-amz-target", CBOR: "smithy-protocol"}  # the header that names the operation
+_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/")
 FORM: Final = "application/x-www-form-urlencoded; charset=utf-8"
 
 
@@ -181,6 +182,8 @@ def identify(request: Request, service: str) -> Operation:
         raise _unknown(f"{service} is not spoken to by {spoken} here.")
     if spoken in {"query", "ec2"}:
         return _query(request, service, found, spoken)
+    if "Action" in request.arguments:
+        raise _unknown("A second operation is named in the query string.", 404)
     if spoken == "json":
         return _target(request, service, found)
     if spoken == CBOR:
@@ -297,8 +300,9 @@ def _cbor_body(request: Request) -> dict[str, Any]:
 def plain(request: Request, operation: Operation) -> Request:
     """The request as the emulator gets it: the operation and its parameters are named once, as the gate read them.
 
-    The emulator itself prefers an action in the query string to one in a header, a query string to a body, and the first of two
-    equal parameters to the last.
+    The emulator itself prefers an action in a form, then one in the query string, then, when there is neither, one it finds in a body
+    of any kind or among the headers, to the one the protocol names. So a form it gets only where the protocol is one, and otherwise a
+    query string that is not empty and names no action.
     """
     dropped = {"authorization", "x-amz-security-token"}
     dropped |= {"x-amz-target", "smithy-protocol"} - {_NAMED_BY.get(operation.protocol, "")}
@@ -307,11 +311,14 @@ def plain(request: Request, operation: Operation) -> Request:
         headers["content-type"] = FORM
         body = Body([urlencode({name: str(value) for name, value in operation.parameters.items()}).encode()])
         return replace(request, method="POST", path="/", query="", headers=headers, body=body)
+    named = f"x-id={operation.name}"  # as SDKs name the operation in a URL, for logs
     if operation.protocol == "json":
         found = model(operation.service)
         headers["content-type"] = f"application/x-amz-json-{found.json_version if found else '1.1'}"
-        return replace(request, method="POST", path="/", query="", headers=headers)
+        return replace(request, method="POST", path="/", query=named, headers=headers)
     if operation.protocol == CBOR:
         headers["content-type"] = "application/cbor"
-        return replace(request, method="POST", query="", headers=headers)
-    return replace(request, headers=headers)
+        return replace(request, method="POST", query=named, headers=headers)
+    if headers.get("content-type", "").lower().startswith(_FORMS):
+        headers["content-type"] = "application/octet-stream"
+    return replace(request, query="&".join(filter(None, (request.query, named))), headers=headers)

@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from towpath.sandbox import service_models
+from towpath.sandbox.errors import AwsError
 from towpath.sandbox.operations import Operation
 from towpath.sandbox.principals import Principal
 
 
 def named(operation: Operation, principal: Principal) -> Operation:
-    """The same call with the caller's name in it, where that is what it means."""
-    if (
-        operation.service != "iam"
-        or principal.user is None
-        or "UserName" in operation.parameters
-        or not _may_be_left_out(operation.name)
-    ):
+    """The same call with the caller's name in it, where that is what it means. Raises AwsError when the caller is no user."""
+    if operation.service != "iam" or "UserName" in operation.parameters or not _may_be_left_out(operation.name):
         return operation
+    if principal.user is None:
+        raise AwsError("ValidationError", "Must specify userName when calling with non-User credentials", 400)
     return replace(operation, parameters={**operation.parameters, "UserName": principal.user})
 
 

@@ -24,8 +24,7 @@ def needs(operation: Operation, *, account: str, region: str, state: IamState) -
     if operation.service == "iam":
         own = iam_resources.needs(operation, account=account, state=state)
     elif operation.service == "sts":
-        resource = operation.parameters.get("RoleArn", "*")
-        own = (Need(action=operation.action, resource=str(resource)),)
+        own = _sts(operation)
     else:
         context = request_tags.of_parameters(operation.parameters)
         own = tuple(
@@ -33,6 +32,17 @@ def needs(operation: Operation, *, account: str, region: str, state: IamState) -
             for resource in _resources(operation, account=account, region=region, partition=state.partition)
         )
     return (*own, *_passed(operation, account=account, state=state))
+
+
+def _sts(operation: Operation) -> tuple[Need, ...]:
+    """For the record: STS asks for each of these itself, with the condition keys it knows."""
+    resource = str(operation.parameters.get("RoleArn", "*"))
+    actions = [operation.action]
+    if any(name.startswith("Tags.") for name in operation.parameters):
+        actions.append("sts:TagSession")
+    if "SourceIdentity" in operation.parameters:
+        actions.append("sts:SetSourceIdentity")
+    return tuple(Need(action=action, resource=resource) for action in actions)
 
 
 def _resources(operation: Operation, *, account: str, region: str, partition: str) -> list[str]:

@@ -96,7 +96,7 @@ def test_delete_objects_is_judged_key_by_key(world: World, bucket: str) -> None:
         }
     ]
     last = world.sandbox.record.as_json()[-1]
-    assert last["why"].startswith("1 of its keys were refused, the first: no statement allows s3:DeleteObject")
+    assert last["why"].startswith("1 of its keys were refused, the first: denied: no statement allows s3:DeleteObject")
     assert [item["Key"] for item in admin.list_objects_v2(Bucket=bucket)["Contents"]] == ["raw/present"]
     # Quietly, and with nothing left to delete: the errors are still told.
     quiet = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "raw/present"}], "Quiet": True})

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import httpx2
 import pytest
 from botocore.auth import SigV4Auth
@@ -22,13 +21,15 @@ _numbers = itertools.count()
 # Service, a call that needs nothing, its action, and the protocol boto3 speaks.
 CALLS = {
     "iam": ("list_users", "iam:ListUsers", "query"),
-    "cloudwatch": ("list_metrics", "cloudwatch:ListMetrics", "smithy-rpc-v2-cbor"),
+    "cloudwatch": ("list_metrics", "cloudwatch:ListMetrics", "json"),
     "sns": ("list_topics", "sns:ListTopics", "query"),
     "sqs": ("list_queues", "sqs:ListQueues", "json"),
     "logs": ("describe_log_groups", "logs:DescribeLogGroups", "json"),
     "eks": ("list_clusters", "eks:ListClusters", "rest-json"),
 }
-TARGETS = {"logs": "Logs_20140328", "cloudwatch": "GraniteServiceVersion20100801"}
+GROUPS = {"x_amz_target": "Logs_20140328.DescribeLogGroups", "Content_Type": "application/x-amz-json-1.1"}
+METRICS = "/service/GraniteServiceVersion20100801/operation/ListMetrics"
+CBOR = {"smithy_protocol": "rpc-v2-cbor", "Content_Type": "application/cbor"}
 
 
 @pytest.mark.parametrize("service", sorted(CALLS))
@@ -67,6 +68,10 @@ def send(
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/x-amz-json-1.1"
+MULTIPART = (
+    b'--b\r\nContent-Disposition: form-data; name="Action"\r\n\r\nCreateLogGroup\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="logGroupName"\r\n\r\nsmuggled\r\n--b--\r\n'
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +90,10 @@ def reader(world: World) -> dict[str, str]:
         ("iam", "/", b"Action=CreateUser&UserName=smuggled&Action=ListUsers&Version=2010-05-08", {"Content_Type": FORM}),
         ("logs", "/?Action=CreateLogGroup&logGroupName=smuggled", b"{}", {"Content_Type": JSON, "x_amz_target": "Logs_20140328.DescribeLogGroups"}),
         ("logs", "/", b"Action=CreateLogGroup&logGroupName=smuggled", {"Content_Type": FORM, "x_amz_target": "Logs_20140328.DescribeLogGroups"}),
+        ("logs", "/", b'{"logGroupNamePrefix": "&Action=CreateLogGroup&logGroupName=smuggled&x="}', GROUPS),
+        ("logs", "/", b'{"a": 1, "logGroupName": "smuggled", "b": "&Action=CreateLogGroup&c="}', GROUPS),
+        ("logs", "/", b"", {**GROUPS, "Action": "CreateLogGroup", "logGroupName": "smuggled"}),
+        ("logs", "/", MULTIPART, {**GROUPS, "Content_Type": "multipart/form-data; boundary=b"}),
     ],
 )  # fmt: skip
 def test_one_request_is_not_read_as_two(
@@ -126,10 +135,7 @@ def test_protocol_or_operation_the_gate_cannot_read(
     world: World, reader: dict[str, str], service: str, path: str, body: bytes, headers: dict[str, str], code: str
 ) -> None:
     signing = "monitoring" if service == "cloudwatch" else service
-    good = send(
-        world, "monitoring", "/service/GraniteServiceVersion20100801/operation/ListMetrics", b"\xa0", reader,
-        smithy_protocol="rpc-v2-cbor", Content_Type="application/cbor",
-    )  # fmt: skip
+    good = send(world, "logs", "/", b"{}", reader, **GROUPS)
     assert good.status_code == 200
     answer = send(world, signing, path, body, reader, method="GET" if service == "eks" else "POST", **headers)
     assert 400 <= answer.status_code < 500
@@ -149,21 +155,20 @@ def test_json_error(world: World, reader: dict[str, str], service: str, target: 
     assert json.loads(answer.content)["__type"] == "AccessDeniedException"
 
 
-def test_cbor_error_can_be_read(world: World, reader: dict[str, str]) -> None:
-    cloudwatch: Any = boto3.client(
-        "cloudwatch",
-        endpoint_url=world.sandbox.endpoint,
-        region_name="eu-west-1",
-        aws_access_key_id=reader["AccessKeyId"],
-        aws_secret_access_key=reader["SecretAccessKey"],
-        aws_session_token=reader["SessionToken"],
-    )
-    assert "Metrics" in cloudwatch.list_metrics()
-    with pytest.raises(cloudwatch.exceptions.ClientError) as caught:
-        cloudwatch.put_metric_data(Namespace="x", MetricData=[{"MetricName": "m", "Value": 1}])
-    error = caught.value.response
-    assert error["Error"]["Code"] == "AccessDeniedException"
-    assert error["Error"]["Message"].endswith(
-        "because no identity-based policy allows the cloudwatch:PutMetricData action"
-    )
-    assert error["ResponseMetadata"]["HTTPHeaders"]["smithy-protocol"] == "rpc-v2-cbor"
+def test_cbor_is_judged_and_its_error_can_be_read(world: World, reader: dict[str, str]) -> None:
+    """The gate reads CBOR; the emulator behind it does not, which the caller is told once they may."""
+    from botocore.parsers import create_parser
+    from botocore.session import Session
+
+    model: Any = Session().get_service_model("cloudwatch")
+    parser: Any = create_parser("smithy-rpc-v2-cbor")
+    for path, expected, words in (
+        (METRICS, "NotImplemented", "This sandbox does not speak CBOR"),
+        (METRICS.replace("ListMetrics", "DeleteAlarms"), "AccessDeniedException", "cloudwatch:DeleteAlarms"),
+    ):
+        answer = send(world, "monitoring", path, b"\xa0", reader, **CBOR)
+        assert answer.headers["smithy-protocol"] == "rpc-v2-cbor"
+        raw = {"status_code": answer.status_code, "headers": dict(answer.headers), "body": answer.content}
+        error = parser.parse(raw, model.operation_model("ListMetrics").output_shape)["Error"]
+        assert error["Code"] == expected
+        assert words in error["Message"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from towpath.iam.decide import Caller, NamedPolicy, Outcome, PolicySet, Request, decide
 from towpath.iam.policy import PolicyKind, parse_policy
@@ -56,8 +59,10 @@ def named(kind: PolicyKind, word: str) -> NamedPolicy:
         statement["Action"] = "iam:GetUser"
     if kind in {PolicyKind.RCP, PolicyKind.ENDPOINT}:
         statement["Principal"] = "*"
+    if kind is PolicyKind.RCP and word == "silent":
+        statement["Effect"] = "Deny"  # a customer's RCP does not allow
     if kind is PolicyKind.RCP and word == "deny":
-        statement["Action"] = ["s3:*", "sts:*"]
+        statement["Action"] = ["s3:*", "sts:*", "kms:*"]
     document = {"Version": "2012-10-17", "Statement": [statement]}
     return NamedPolicy(name=f"{kind} {word}", document=parse_policy(document, kind=kind))
 
@@ -110,3 +115,45 @@ def test_every_way_to_refuse_is_also_seen_allowed() -> None:
     assert refusing == set(PolicyKind)
     for kind, place in (("boundary", "boundary"), ("session", "session"), ("scp", "scps"), ("rcp", "rcps")):
         assert any(row["outcome"] == "allowed" and place in row for row in ROWS), kind
+
+
+WORD = st.sampled_from(["allow", "deny", "silent"])
+WORDS = st.lists(WORD, max_size=2)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[Request, PolicySet]:
+    """A request and policies of any kinds that say any words."""
+    target = draw(st.sampled_from(sorted(TARGETS)))
+    kind = PolicyKind.TRUST if target in {"role", "token"} else PolicyKind.RESOURCE
+    whom = draw(st.none() | st.sampled_from([*PRINCIPALS, *(f"deny {name}" for name in PRINCIPALS)]))
+    action, resource = TARGETS[target]
+    policies = PolicySet(
+        identity=named_all(PolicyKind.IDENTITY, draw(WORDS)),
+        resource=resource_policy(kind, whom) if whom is not None else None,
+        resource_account=draw(st.sampled_from([ACCOUNT, OTHER])),
+    )
+    return Request(action=action, resource=resource, caller=CALLERS[draw(st.sampled_from(sorted(CALLERS)))]), policies
+
+
+@given(situations(), st.sampled_from(["boundary", "session", "scps", "rcps", "endpoint"]), WORD)
+def test_what_limits_never_allows(situation: tuple[Request, PolicySet], place: str, word: str) -> None:
+    """A boundary, a session policy, an SCP, an RCP or an endpoint's policy takes away or leaves; it never gives."""
+    request, policies = situation
+    kinds = {"scps": PolicyKind.SCP, "rcps": PolicyKind.RCP}
+    policy = named(kinds.get(place) or PolicyKind(place), word)
+    limit: Any = {"session": (policy,), "scps": ((policy,),), "rcps": ((policy,),)}.get(place, policy)
+    limited: PolicySet = replace(policies, **{place: limit})
+    before, after = decide(request, policies), decide(request, limited)
+    assert before.allowed or not after.allowed
+    if word == "allow":
+        assert after.outcome is before.outcome
+    if word == "deny":
+        assert after.outcome is Outcome.EXPLICIT_DENY
+
+
+@given(situations())
+def test_another_deny_never_allows(situation: tuple[Request, PolicySet]) -> None:
+    request, policies = situation
+    denied = replace(policies, identity=(*policies.identity, named(PolicyKind.IDENTITY, "deny")))
+    assert decide(request, denied).outcome is Outcome.EXPLICIT_DENY

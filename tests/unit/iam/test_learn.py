@@ -127,6 +127,23 @@ def test_only_allowed_calls_of_the_principal_after_the_number_count() -> None:
     assert found.others == ("arn:aws:iam::123456789012:root",)
 
 
+def test_what_was_permitted_and_then_failed_needed_its_permission() -> None:
+    absent = learn.observe([call(1, SESSION, "refused", 404)], principal="etl")
+    assert learn.Permission(action="s3:GetObject", resource="arn:aws:s3:::lake/a") in absent.permissions
+    assert absent.refused == ()
+    malformed = learn.observe([{**call(1, SESSION, "refused", 400), "needs": []}], principal="etl")
+    assert (malformed.permissions, len(malformed.refused)) == (frozenset(), 1)
+
+
+def test_a_key_that_deleteobjects_was_refused_is_not_learned() -> None:
+    needs = [
+        {"action": "s3:DeleteObject", "resource": "arn:aws:s3:::lake/mine", "context": {}, "allowed": True},
+        {"action": "s3:DeleteObject", "resource": "arn:aws:s3:::lake/yours", "context": {}, "allowed": False},
+    ]
+    found = learn.observe([{**call(1, SESSION), "needs": needs}], principal="etl")
+    assert found.permissions == {learn.Permission(action="s3:DeleteObject", resource="arn:aws:s3:::lake/mine")}
+
+
 def test_to_be_told_that_an_object_is_absent_one_must_list() -> None:
     found = learn.observe([call(1, SESSION, status=404)], principal="etl")
     assert learn.Permission(action="s3:ListBucket", resource="arn:aws:s3:::lake") in found.permissions
