@@ -45,7 +45,7 @@ def main(rounds: int, seconds: float, weed: str | None) -> None:
         urls["gate"] = environment["AWS_ENDPOINT_URL"]
         if weed is not None:
             urls["seaweedfs"] = stack.enter_context(_seaweed(weed))
-        session = _session(environment)
+        session = role_session(environment)
         for name in urls.keys() - {"gate"}:
             _send(urls[name], "PUT", f"/{BUCKET}")
         for label, size in SIZES.items():
@@ -78,12 +78,12 @@ def _calls(method: str, body: bytes, url: str, session: Mapping[str, str] | None
     calls: list[Call] = []
     for number in range(KEYS):
         path = f"/{BUCKET}/{PREFIX}{len(body)}-{number}"
-        headers = _signed(method, url, path, digest, session) if session else wrk.UNVERIFIED
+        headers = signed(method, url, path, digest, session) if session else wrk.UNVERIFIED
         calls.append(Call(method=method, path=path, headers=headers, body=sent))
     return calls
 
 
-def _signed(method: str, url: str, path: str, digest: str, session: Mapping[str, str]) -> dict[str, str]:
+def signed(method: str, url: str, path: str, digest: str, session: Mapping[str, str]) -> dict[str, str]:
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
@@ -100,7 +100,7 @@ def _signed(method: str, url: str, path: str, digest: str, session: Mapping[str,
     return headers
 
 
-def _session(environment: Mapping[str, str]) -> dict[str, str]:
+def role_session(environment: Mapping[str, str]) -> dict[str, str]:
     """A role as a pipeline has it (its own prefix of one bucket, and two managed policies), assumed with a token."""
     import boto3
     from botocore import UNSIGNED

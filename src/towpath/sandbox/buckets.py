@@ -62,6 +62,10 @@ class Buckets:
     def find(self, name: str) -> Bucket | None:
         return self._buckets.get(name)
 
+    def with_policies(self) -> list[Bucket]:
+        with self._lock:
+            return [bucket for bucket in self._buckets.values() if bucket.policy is not None]
+
     def clear(self) -> None:
         """Forget every bucket, as when the emulator's state is thrown away."""
         with self._lock:

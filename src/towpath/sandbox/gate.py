@@ -281,6 +281,7 @@ class Gate:
         if response.status < 300:
             if gone is not None:
                 principal_ids.replace_everywhere(self._state, gone)
+                self._s3.forget(gone)
             self._keys.follow(
                 operation.name, operation.parameters, response.read(), account=account, partition=self._state.partition
             )

@@ -41,8 +41,8 @@ class Journal:
         self._replaying = False
         self._file: IO[bytes]
         if path.exists() and path.stat().st_size:
-            self._cut_torn_line()
             self._check_header()
+            self._cut_torn_line()
             self._file = path.open("ab", buffering=0)
         else:
             self.restart()

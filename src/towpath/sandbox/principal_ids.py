@@ -1,4 +1,4 @@
-"""A principal that is deleted leaves its unique id in the trust policies that named it, and that id matches nobody.
+"""A principal that is deleted leaves its unique id in the trust and bucket policies that named it, and that id matches nobody.
 
 Source: "AWS JSON policy elements: Principal", IAM User Guide: IAM stores a role or user by its unique id, so one made anew under the
 same name is not the one that was trusted.
@@ -39,19 +39,19 @@ def replace_everywhere(state: IamState, gone: Named) -> None:
             for page in iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1000}):
                 for role in page["Roles"]:
                     before = role["AssumeRolePolicyDocument"]
-                    after = _replaced(before, gone)
+                    after = replaced(before, gone)
                     if after != before:
                         iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=json.dumps(after))
 
 
-def _replaced(value: Any, gone: Named, *, principal: bool = False) -> Any:
+def replaced(value: Any, gone: Named, *, principal: bool = False) -> Any:
     """The document with the ARN replaced where it is a principal, and nowhere else."""
     if isinstance(value, Mapping):
         found = cast("Mapping[str, Any]", value)
         return {
-            key: _replaced(item, gone, principal=principal or key in {"Principal", "NotPrincipal"})
+            key: replaced(item, gone, principal=principal or key in {"Principal", "NotPrincipal"})
             for key, item in found.items()
         }
     if isinstance(value, list):
-        return [_replaced(item, gone, principal=principal) for item in cast("list[Any]", value)]
+        return [replaced(item, gone, principal=principal) for item in cast("list[Any]", value)]
     return gone.unique_id if principal and value == gone.arn else value

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -28,6 +29,7 @@ UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 SKEW: Final = timedelta(minutes=15)  # of a header-signed request's clock; a presigned one has its own X-Amz-Expires
 LONGEST_PRESIGN: Final = 604_800  # seconds
 
+_STAMP: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _SCOPE: Final = re.compile(
     r"^(?P<key>[A-Za-z0-9]{16,128})/(?P<date>\d{8})/(?P<region>[A-Za-z0-9-]+)/(?P<service>[A-Za-z0-9-]+)/aws4_request$"
 )
@@ -163,6 +165,15 @@ def _from_query(request: Request) -> Scope:
     )
 
 
+def _timestamp(text: str) -> datetime:
+    """Of YYYYMMDDTHHMMSSZ. Raises ValueError. (`strptime` took 15 microseconds, a tenth of a request.)"""
+    match = _STAMP.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    year, month, day, hour, minute, second = map(int, match.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+
+
 def _scope(
     credential: str,
     signed: str,
@@ -176,7 +187,7 @@ def _scope(
     if match is None:
         raise AwsError(code, "Credential must be KEY/YYYYMMDD/REGION/SERVICE/aws4_request", 400)
     try:
-        timestamp = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        timestamp = _timestamp(stamp)
     except ValueError:
         raise AwsError(code, "X-Amz-Date must be in the ISO 8601 basic format YYYYMMDDTHHMMSSZ", 400) from None
     if stamp[:8] != match["date"]:
@@ -373,8 +384,13 @@ def signature(secret: str, scope: Scope, canonical: str) -> str:
 
 def signing_key(secret: str, scope: Scope) -> bytes:
     """The key of one day, region and service, derived from the secret."""
-    key = _hmac(b"AWS4" + secret.encode(), scope.date)
-    for part in (scope.region, scope.service, "aws4_request"):
+    return _signing_key(secret, scope.date, scope.region, scope.service)
+
+
+@lru_cache(maxsize=256)
+def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    key = _hmac(b"AWS4" + secret.encode(), date)
+    for part in (region, service, "aws4_request"):
         key = _hmac(key, part)
     return key
 

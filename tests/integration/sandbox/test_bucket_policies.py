@@ -389,3 +389,28 @@ def test_malformed_policy_is_refused_and_the_old_one_stays(world: World, bucket:
     refusal = code(lambda: put(world, bucket, allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*", Principal=missing)))
     assert refusal == "MalformedPolicy: Invalid principal in policy"
     assert read(world, key, bucket) == b"here"
+
+
+def test_user_made_anew_is_not_the_one_that_was_let_in(world: World, bucket: str, code: Code) -> None:
+    arn, key = user(world, HOME)
+    other, other_key = user(world, HOME)
+    objects = f"arn:aws:s3:::{bucket}/*"
+    put(world, bucket, allow("s3:GetObject", objects, Principal={"AWS": [arn, other]}))
+    assert read(world, key, bucket)
+    iam, s3 = client(world, "iam", root(world, HOME)), client(world, "s3", root(world, HOME))
+    name = arn.rpartition("/")[2]
+    unique_id = iam.get_user(UserName=name)["User"]["UserId"]
+    iam.delete_access_key(UserName=name, AccessKeyId=key[0])
+    iam.delete_user(UserName=name)
+    found = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"][0]["Principal"]["AWS"]
+    assert sorted(found) == sorted([unique_id, other])
+    iam.create_user(UserName=name)
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    again = (made["AccessKeyId"], made["SecretAccessKey"])
+    assert code(lambda: read(world, again, bucket)).startswith("AccessDenied")
+    assert read(world, other_key, bucket) == b"here"
+    # Named once more, it is let in; its old id is no principal anybody can name.
+    refusal = code(lambda: put(world, bucket, allow("s3:GetObject", objects, Principal={"AWS": unique_id})))
+    assert refusal == "MalformedPolicy: Invalid principal in policy"
+    put(world, bucket, allow("s3:GetObject", objects, Principal={"AWS": arn}))
+    assert read(world, again, bucket) == b"here"

@@ -53,7 +53,8 @@ class Killed:
         self.environment = json.loads(self.process.stdout.readline())["environment"]
 
     def kill(self) -> None:
-        assert self.process is not None and self.process.stdout is not None
+        assert self.process is not None
+        assert self.process.stdout is not None
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
@@ -131,14 +132,17 @@ class World:
         eks, iam = self.killed.client("eks"), self.killed.client("iam")
         issuer = eks.describe_cluster(name="sandbox")["cluster"]["identity"]["oidc"]["issuer"]
         provider = iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
-        self.provider = provider["OpenIDConnectProviderArn"]
+        other = iam.create_open_id_connect_provider(
+            Url="https://issuer.example/other", ClientIDList=["sts.amazonaws.com"]
+        )
+        self.provider = other["OpenIDConnectProviderArn"]
         host = issuer.removeprefix("https://")
         return {
             "Version": "2012-10-17",
             "Statement": [
                 {
                     "Effect": "Allow",
-                    "Principal": {"Federated": self.provider},
+                    "Principal": {"Federated": provider["OpenIDConnectProviderArn"]},
                     "Action": "sts:AssumeRoleWithWebIdentity",
                     "Condition": {"StringEquals": {f"{host}:sub": "system:serviceaccount:data:reader"}},
                 }

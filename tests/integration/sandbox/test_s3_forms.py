@@ -270,7 +270,7 @@ def test_form_without_a_signature_is_anonymous(world: World, bucket: str) -> Non
         (b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\ncut off', "MalformedPOSTRequest"),
         (b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\n' + b"k" * 30_000 + b"\r\n--b--\r\n", "MaxPostPreDataLengthExceededError"),
         (b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n--b\r\nContent-Disposition: form-data; name="KEY"\r\n\r\nj\r\n--b--\r\n', "InvalidArgument"),
-        (b'--b\r\n\r\nk\r\n--b--\r\n', "MalformedPOSTRequest"),
+        (b"--b\r\n\r\nk\r\n--b--\r\n", "MalformedPOSTRequest"),
     ],
 )  # fmt: skip
 def test_body_that_is_no_form(world: World, bucket: str, body: bytes, expected: str) -> None:

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from towpath.sandbox import sigv4
-from towpath.sandbox.s3 import streams
+from towpath.sandbox.s3 import checksums, streams
 from towpath.sandbox.wire import Request
 
 from .conftest import NO_RETRY, World
@@ -483,12 +483,46 @@ def test_chunks_nobody_announced(world: World, bucket: str) -> None:
     assert (answer.status_code, refused(answer)) == (400, "InvalidRequest")
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
-def test_boto3_with_each_checksum(world: World, bucket: str, algorithm: str) -> None:
-    if algorithm in {"CRC32C", "CRC64NVME"}:
-        pytest.importorskip(
-            "awscrt", reason="botocore computes it only with awscrt; tests/unit/sandbox/test_streams.py has it"
-        )
+def test_length_is_told_beforehand(world: World, bucket: str) -> None:
+    headers = {**_signed_put(world, bucket), "Host": urlsplit(world.sandbox.endpoint).netloc}
+    assert _raw(world, bucket, {**headers, "Content-Length": "7"}, b"content") == 200
+    assert _raw(world, bucket, headers, b"") == 411
+    assert _raw(world, bucket, {**headers, "Transfer-Encoding": "chunked"}, b"7\r\ncontent\r\n0\r\n\r\n") == 501
+
+
+def _signed_put(world: World, bucket: str) -> dict[str, str]:
+    admin = world.sandbox.admin_key
+    url = f"{world.sandbox.endpoint}/{bucket}/raw/length"
+    request = AWSRequest(method="PUT", url=url, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+    auth = S3SigV4Auth(Credentials(admin.access_key, admin.secret), "s3", "eu-west-1")
+    auth.payload = lambda _request: "UNSIGNED-PAYLOAD"  # type: ignore[method-assign]
+    auth.add_auth(request)
+    return {name: value for name, value in request.headers.items()}  # noqa: C416 - HTTPHeaders is no dict
+
+
+def _raw(world: World, bucket: str, headers: dict[str, str], body: bytes) -> int:
+    """One request written by hand, since every HTTP client adds a length; gives the status."""
+    base = urlsplit(world.sandbox.endpoint)
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection((base.hostname, base.port), timeout=10) as connection:
+        connection.sendall(f"PUT /{bucket}/raw/length HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode() + body)
+        return int(connection.recv(4096).split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "SHA1", "SHA256"])
+def test_boto3_with_each_checksum_it_computes(world: World, bucket: str, algorithm: str) -> None:
     s3 = world.client("s3")
     s3.put_object(Bucket=bucket, Key="k", Body=b"content", ChecksumAlgorithm=algorithm)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"
+
+
+@pytest.mark.parametrize(("algorithm", "value"), [("crc32c", "wdBDMA=="), ("crc64nvme", None)])
+def test_checksums_of_other_sdks(world: World, bucket: str, algorithm: str, value: str | None) -> None:
+    """The aws CLI v2 and the SDK for JavaScript send these; botocore computes them only with awscrt."""
+    content = b"content"
+    checksum = checksums.new(algorithm)
+    checksum.update(content)
+    good = {f"x_amz_checksum_{algorithm}": _base64(checksum.digest())}
+    assert send(world, "PUT", f"/{bucket}/k", content, **good).status_code == 200
+    wrong = {f"x_amz_checksum_{algorithm}": value or _base64(bytes(8))}
+    assert refused(send(world, "PUT", f"/{bucket}/k", content, **wrong)) == "BadDigest"

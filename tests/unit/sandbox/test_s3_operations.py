@@ -167,11 +167,10 @@ def test_a_selector_never_falls_back_to_the_plain_method() -> None:
             for bucket, key in (("lake", ""), ("lake", "k")):
                 request = Request(method=method, path=f"/{bucket}/{key}", query=f"{selector}&partNumber=1&id=x")
                 try:
-                    found = identify(request, bucket=bucket, key=key)
+                    found = identify(request, bucket=bucket, key=key).selector
                 except AwsError as error:
-                    assert error.code == "MethodNotAllowed"
-                else:
-                    assert found.selector == selector
+                    found = error.code
+                assert found in {selector, "MethodNotAllowed"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
@@ -38,7 +38,7 @@ class Address:
     path: str
 
 
-def locate(request: Request, base_hosts: Iterable[str]) -> Address:
+def locate(request: Request, base_hosts: Collection[str]) -> Address:
     """Raises AwsError for a name, a path or a key S3 would not take."""
     if "x-amz-account-id" in request.headers:
         raise AwsError(
@@ -61,7 +61,7 @@ def locate(request: Request, base_hosts: Iterable[str]) -> Address:
     return Address(bucket=bucket, key=key, path=f"/{bucket}{slash}{quote(key, safe='/-_.~')}")
 
 
-def _hosted_bucket(host: str, base_hosts: Iterable[str]) -> str | None:
+def _hosted_bucket(host: str, base_hosts: Collection[str]) -> str | None:
     """What the Host header has before the endpoint's own name; None in path style."""
     if _AWS_SUFFIX.search(host):
         match = _AWS_HOST.fullmatch(host)
@@ -74,14 +74,16 @@ def _hosted_bucket(host: str, base_hosts: Iterable[str]) -> str | None:
                 why=f"{host} is no S3 endpoint this sandbox knows",
             )
         return match["bucket"]
-    for base in sorted(base_hosts, key=len, reverse=True):
-        if host == base:
-            return None
-        if host.endswith("." + base) and not _is_address(base):
-            rest = host[: -len(base) - 1]
-            match = _LOCAL.fullmatch(rest)
-            return match["bucket"] if match else rest
-    return None
+    if host in base_hosts:
+        return None
+    base = max(
+        (each for each in base_hosts if host.endswith("." + each) and not _is_address(each)), key=len, default=None
+    )
+    if base is None:
+        return None
+    rest = host[: -len(base) - 1]
+    match = _LOCAL.fullmatch(rest)
+    return match["bucket"] if match else rest
 
 
 def _is_address(host: str) -> bool:

@@ -25,7 +25,7 @@ _ELEMENTS: Final = ("Effect", ("Principal", "NotPrincipal"), ("Action", "NotActi
 _KNOWN: Final = {**dict.fromkeys(s3_actions.BUCKET, "bucket"), **dict.fromkeys(s3_actions.OBJECT, "object")}
 _ENTITY: Final = re.compile(r"arn:[a-z-]+:iam::(?P<account>[0-9]{12}):(?P<kind>role|user)/(?:\S+/)?(?P<name>\S+)")
 _PRINCIPAL: Final = re.compile(
-    r"\*|[0-9]{12}|A(?:ROA|IDA)[A-Z0-9]{12,}"
+    r"\*|[0-9]{12}"
     r"|arn:[a-z-]+:iam::[0-9]{12}:(?:root|role/\S+|user/\S+)"
     r"|arn:[a-z-]+:sts::[0-9]{12}:(?:assumed-role/[^/\s]+/[^/\s]+|federated-user/\S+)"
     r"|arn:[a-z-]+:iam::cloudfront:user/CloudFront Origin Access Identity [A-Z0-9]+"
@@ -49,6 +49,21 @@ _FIXING: Final = frozenset(
         "s3:x-amz-server-side-encryption-aws-kms-key-id",
     ]
 )
+
+# Every condition key of S3's own but those that end in a tag's key.
+_KEY_NAMES = """
+    s3:accessgrantsinstancearn s3:accesspointnetworkorigin s3:authtype s3:dataaccesspointaccount s3:dataaccesspointarn s3:delimiter
+    s3:destinationregion s3:if-match s3:if-none-match s3:inventoryaccessibleoptionalfields s3:isreplicationpauserequest
+    s3:locationconstraint s3:max-keys s3:object-lock-legal-hold s3:object-lock-mode s3:object-lock-remaining-retention-days
+    s3:object-lock-retain-until-date s3:objectcreationoperation s3:prefix s3:requestobjecttagkeys s3:resourceaccount s3:signatureage
+    s3:signatureversion s3:tlsversion s3:versionid s3:x-amz-acl s3:x-amz-content-sha256 s3:x-amz-copy-source
+    s3:x-amz-grant-full-control s3:x-amz-grant-read s3:x-amz-grant-read-acp s3:x-amz-grant-write s3:x-amz-grant-write-acp
+    s3:x-amz-metadata-directive s3:x-amz-object-ownership s3:x-amz-server-side-encryption
+    s3:x-amz-server-side-encryption-aws-kms-key-id s3:x-amz-server-side-encryption-customer-algorithm s3:x-amz-storage-class
+    s3:x-amz-website-redirect-location
+"""
+_KEYS: Final = frozenset(_KEY_NAMES.split())
+_TAG_KEYS: Final = ("s3:buckettag/", "s3:existingobjecttag/", "s3:requestobjecttag/")
 
 Exists = Callable[[str, str, str], bool]  # account, "role" or "user", name -> is there one?
 
@@ -84,6 +99,11 @@ def validate(body: bytes, *, bucket: str, partition: str, exists: Exists) -> Pol
         raise _malformed(_words(error), why=str(error)) from None
     for statement in document.statements:
         _actions_and_resources(statement, bucket, partition)
+        for condition in statement.conditions:
+            if condition.folded.startswith("s3:") and not (
+                condition.folded in _KEYS or condition.folded.startswith(_TAG_KEYS)
+            ):
+                raise _malformed("Policy has an invalid condition key", why=f"{condition.key[:80]} is none of S3's")
     return document
 
 

@@ -231,7 +231,7 @@ def _check_length(length: int, least: object, most: object) -> None:
 
 def as_put(request: Request, form: Form, *, bucket: str) -> Request:
     """The PUT of an object that the form stands for, in path style and unsigned."""
-    headers = {"host": request.headers.get("host", "")}
+    headers = {"host": request.headers.get("host", ""), "content-length": str(form.file.length)}
     for name, value in form.fields.items():
         if name in _HEADERS or (name.startswith("x-amz-") and name not in _NOT_HEADERS):
             if "\n" in value or "\r" in value:

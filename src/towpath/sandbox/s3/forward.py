@@ -29,7 +29,10 @@ _SIGNING: Final = frozenset(
         "x-amz-content-sha256",
     }
 )
-_NOT_FORWARDED: Final = frozenset({"authorization", "x-amz-security-token", "x-amz-date", "host"})
+# The signature's; and what was true of the body as it was sent, before it was decoded.
+_NOT_FORWARDED: Final = frozenset(
+    {"authorization", "x-amz-security-token", "x-amz-date", "host", "content-length", "transfer-encoding"}
+)
 
 
 def hoisted(request: Request, caller: Caller) -> Request:

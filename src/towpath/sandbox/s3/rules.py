@@ -50,6 +50,21 @@ def check_anonymous(request: Request) -> None:
         )
 
 
+def check_length(request: Request, *, streamed: bool) -> None:
+    """The length of an object is told beforehand: S3 takes HTTP's own chunks only around aws-chunked ones."""
+    if "transfer-encoding" in request.headers and not streamed:
+        raise AwsError(
+            "NotImplemented",
+            "A header you provided implies functionality that is not implemented",
+            501,
+            why="Transfer-Encoding without a streaming x-amz-content-sha256",
+        )
+    if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
+        raise AwsError("MissingContentLength", "You must provide the Content-Length HTTP header.", 411)
+    if request.body.length > LARGEST_PUT:
+        raise AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", 400)
+
+
 def check_new_bucket(request: Request, name: str) -> None:
     ownership = request.headers.get("x-amz-object-ownership", ENFORCED)
     if RESERVED.fullmatch(name):

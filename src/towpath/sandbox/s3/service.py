@@ -7,6 +7,7 @@ decoded, so that the gate and the emulator cannot read two things out of one req
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,11 +15,13 @@ from typing import Final
 from urllib.parse import quote
 
 from towpath.iam.context import Value
+from towpath.sandbox import principal_ids
 from towpath.sandbox.authenticate import Authenticator, Caller
 from towpath.sandbox.authorise import Target
 from towpath.sandbox.backend import Backend
 from towpath.sandbox.buckets import Bucket, Buckets
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.principal_ids import Named
 from towpath.sandbox.principals import ANONYMOUS
 from towpath.sandbox.s3 import answers, bucket_policy, checksums, deletes, forms, forward, rules, schema, streams, xml
 from towpath.sandbox.s3.address import Address, locate
@@ -136,6 +139,7 @@ class S3:
             for need in wanted:
                 self._allow(asked, need)
             if operation.name in _CONTENT:
+                rules.check_length(request, streamed=caller.payload in streams.MODES)
                 asked = self._decoded(asked, opened)
             self._check(asked, wanted[0])
             return self._carry_out(asked)
@@ -184,8 +188,6 @@ class S3:
             schema.check(operation.name, request)
         if operation.name == "CopyObject":
             self._check_copied_tags(asked, own)
-        if operation.name in _CONTENT and request.body.length > rules.LARGEST_PUT:
-            raise AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", 400)
 
     def _check_policy(self, request: Request, bucket: Bucket, user: str) -> None:
         document = bucket_policy.validate(
@@ -250,7 +252,7 @@ class S3:
             checksums.check_body(
                 given, lambda: forward.blocks(request.body), of_body=asked.operation.name not in _OF_OBJECT
             )
-        return replace(asked, request=request)
+        return asked if request is asked.request else replace(asked, request=request)
 
     # --- carrying it out -----------------------------------------------------------------------------------------
 
@@ -269,7 +271,7 @@ class S3:
             raise
 
     def _write_bucket(self, asked: Asked) -> Response:
-        with self._buckets.writing():
+        with self._backend.together(), self._buckets.writing():
             known = self._buckets.find(asked.address.bucket)
             if asked.operation.name == "CreateBucket" and known is not None:
                 if known.owner != asked.caller.principal.account:
@@ -289,6 +291,24 @@ class S3:
                 inner = forward.inner(asked.request, asked.operation, asked.address)
                 self._buckets.follow(inner, account=self._account(asked))
             return response
+
+    def forget(self, gone: Named) -> None:
+        """A principal was deleted: its unique id takes its place in every bucket policy, and one made anew is another."""
+        for bucket in self._buckets.with_policies():
+            before = bucket.policy.document.source if bucket.policy is not None else {}
+            after = principal_ids.replaced(before, gone)
+            if after == before:
+                continue
+            request = Request(
+                method="PUT",
+                path=f"/{bucket.name}",
+                query="policy",
+                headers={"host": "localhost"},
+                body=Body([json.dumps(after).encode()]),
+            )
+            with self._backend.together(), self._buckets.writing():
+                self._backend.call(request, service="s3", region="us-east-1", account=bucket.owner)
+                self._buckets.follow(request, account=bucket.owner)
 
     def _may_know(self, asked: Asked) -> None:
         """Who may not list the bucket is not told that a key is free ("GetObject", S3 API reference)."""
