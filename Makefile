@@ -6,7 +6,7 @@ UV := $(TOOLS)/bin/uv
 STAMP := .venv/.installed
 KEEP ?=
 
-.PHONY: chart cluster cluster-check cluster-down demo-cluster demo test check long bench lock clean help
+.PHONY: chart cluster cluster-check cluster-down demo-cluster demo test test-aws check long bench lock clean help
 
 help: ## what there is to run
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -19,6 +19,9 @@ test: $(STAMP) ## everything that can run on this machine
 
 long: $(STAMP) ## what takes minutes
 	.venv/bin/python -m pytest -m long
+
+test-aws: $(STAMP) ## opt-in, in an account of yours (TOWPATH_TEST_AWS=ID): where AWS answers otherwise than the sandbox
+	@.venv/bin/python -m tools.aws
 
 check: $(STAMP) ## format, lint, types, layers
 	.venv/bin/ruff format --check .

@@ -1,6 +1,6 @@
 """A terminal's picture as SVG: runs a command on a pseudo-terminal, and draws what it left on the screen, or what is on it just then.
 
-usage: picture.py [--after SECONDS] OUT.svg TITLE COMMAND…
+usage: picture.py [--after SECONDS | --until TEXT] OUT.svg TITLE COMMAND…
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pyte
 
-COLUMNS = 110
+COLUMNS = int(os.environ.get("PICTURE_COLUMNS", "110"))
+PATIENCE = 300.0  # seconds until a text has to be on the screen
 # A terminal's names of colours, and rich's.
 COLOURS = {name: name for name in ("red", "green", "blue", "magenta", "cyan", "white")} | {"brown": "yellow"}
 # A spinner's frames begin with a braille character, and are taken back by cursor moves.
@@ -29,8 +30,8 @@ _FRAMES = re.compile(r"^(?:\x1b\[[\d;]*m|\r|\x1b\[2K|\x1b\[\?25[lh])*[\u2800-\u2
 _MOVES = re.compile(r"\x1b\[\??\d*[ABCDGHJKhl]")
 
 
-def at_a_moment(seconds: float, out: str, title: str, *command: str) -> int:
-    """The screen as it is after so long; the command is then interrupted, as by Ctrl-C."""
+def at_a_moment(moment: float | str, out: str, title: str, *command: str) -> int:
+    """The screen as it is after so many seconds, or once a text stands on it; the command is then interrupted, as by Ctrl-C."""
     import pyte
 
     screen = pyte.Screen(COLUMNS, 24)
@@ -39,10 +40,15 @@ def at_a_moment(seconds: float, out: str, title: str, *command: str) -> int:
     if child == 0:
         os.environ.update({"COLUMNS": str(COLUMNS), "LINES": "24", "TERM": "xterm-256color"})
         os.execvp(command[0], command)
-    end = time.monotonic() + seconds
+    end = time.monotonic() + (moment if isinstance(moment, float) else PATIENCE)
     while (left := end - time.monotonic()) > 0:
         if select.select([descriptor], [], [], left)[0]:
-            stream.feed(os.read(descriptor, 65536))
+            try:
+                stream.feed(os.read(descriptor, 65536))
+            except OSError:  # it ended of itself
+                break
+        if isinstance(moment, str) and moment in "\n".join(screen.display):
+            break
     text = Text("\n").join(_row(screen, number) for number in range(screen.lines))
     text.rstrip()
     draw(out, title, text)
@@ -94,4 +100,6 @@ def main(out: str, title: str, *command: str) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "--after":
         sys.exit(at_a_moment(float(sys.argv[2]), *sys.argv[3:]))
+    if sys.argv[1] == "--until":
+        sys.exit(at_a_moment(*sys.argv[2:]))
     sys.exit(main(*sys.argv[1:]))

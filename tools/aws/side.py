@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import botocore.session
@@ -20,6 +21,12 @@ _KEYS: Final = {
     "SecretAccessKey": "aws_secret_access_key",
     "SessionToken": "aws_session_token",
 }
+
+
+@cache
+def _session() -> Any:
+    """One for all: it keeps the services' models, which are slow to read."""
+    return botocore.session.Session()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +74,10 @@ class Side:
             config = Config(
                 retries={"total_max_attempts": 1},
                 parameter_validation=False,
-                signature_version=None if found else UNSIGNED,
+                signature_version=UNSIGNED if not found else "s3v4" if service == "s3" else None,
                 s3={"addressing_style": "path"},
             )
-            self.clients[place] = botocore.session.Session().create_client(
+            self.clients[place] = _session().create_client(
                 service, region_name=self.region, endpoint_url=self.endpoint, config=config, **signed
             )
         return self.clients[place]

@@ -81,10 +81,9 @@ class Backend:
             with self._journal.together():
                 yield
 
-    def bucket_owner(self, bucket: str) -> str | None:
-        """The account a bucket belongs to, or None if there is no such bucket."""
-        found = self._store.find_bucket(bucket)
-        return found.account if found else None
+    def forgets(self, service: str) -> bool:
+        """Whether what this service holds is lost at the end of a run that keeps other things."""
+        return self._journal is not None and service not in KEPT
 
     # --- the emulator ------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from towpath.sandbox.principals import Key, Keys
 from towpath.sandbox.record import Record
 from towpath.sandbox.server import Server
 from towpath.sandbox.settings import SandboxSettings
-from towpath.sandbox.state_directory import JOURNAL, OBJECTS, RESETTING, StateDirectory
+from towpath.sandbox.state_directory import JOURNAL, OBJECTS, RESETTING, TLS, StateDirectory
 from towpath.sandbox.sts import Sts
 from towpath.sandbox.tls import Authority, TrustFiles
 
@@ -168,14 +168,12 @@ class Sandbox:
 
     def start(self) -> Self:
         self._server.start()
-        self._trust = TrustFiles(self._authority.certificate, environ=os.environ)
+        self._trust = TrustFiles(self._authority.certificate, environ=os.environ, directory=self._directory.path / TLS)
         return self
 
     def stop(self) -> None:
         self.record.close()
         self._server.stop()
-        if self._trust is not None:
-            self._trust.remove()
         if self._journal is not None:
             self._journal.close()
         self._backend.close()
@@ -220,7 +218,7 @@ class Sandbox:
 
     @property
     def ca_file(self) -> str:
-        """The certificate of the sandbox's own CA, PEM; gone when the sandbox stops."""
+        """The certificate of the sandbox's own CA, PEM: a new CA at each start, at the same path where `state` is given."""
         return str(self._started.certificate)
 
     @property

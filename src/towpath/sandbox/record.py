@@ -30,8 +30,9 @@ class Needed:
 class Call:
     """One call as the gate saw it.
 
-    `decision` is allowed, denied, refused (it never came to a decision) or injected (an error asked for with --fail). `needs` are the
-    permissions that were asked about, in order: of an allowed call all, of a denied one up to the one that was missing.
+    `decision` is allowed, denied, refused (for another reason than a missing permission) or injected (an error asked for with --fail).
+    An allowed call can have a `code`: the object was not there. `needs` are the permissions that were asked about, in order: of an
+    allowed call all, of a denied one up to the one that was missing.
     """
 
     number: int

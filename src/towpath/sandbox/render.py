@@ -19,6 +19,7 @@ from towpath.sandbox.client import SandboxClient
 STYLES: Final = {"allowed": "green", "denied": "red", "refused": "yellow", "injected": "magenta"}
 WAIT: Final = 20.0  # seconds one look waits for the next call
 WIDE: Final = 110  # columns from which on there is room for why a call was allowed
+LONGEST_ACTION: Final = len("sts:AssumeRoleWithWebIdentity")
 DETAIL: Final = 10  # columns before the second line of a call, where the reason of a refusal stands
 
 
@@ -59,7 +60,8 @@ def calls(found: Sequence[Mapping[str, Any]], console: Console | None = None) ->
 
 
 def why(call: Mapping[str, Any]) -> str:
-    return f"{call['code']}: {call['why']}" if call["code"] else str(call["why"])
+    """AWS's code, where there is one, and the reason; that it was denied the code says already."""
+    return f"{call['code']}: {str(call['why']).removeprefix('denied: ')}" if call["code"] else str(call["why"])
 
 
 def follow(
@@ -156,7 +158,7 @@ def _columns(width: int) -> tuple[int, int, int, int]:
         who, action = rest * 3 // 10, rest * 35 // 100
         return who, action, rest - who - action, 0
     rest -= 2
-    who, action = min(rest * 2 // 10, 34), min(rest * 25 // 100, 36)
+    who, action = min(rest * 2 // 10, 34), LONGEST_ACTION
     resource = (rest - who - action) * 6 // 10
     return who, action, resource, rest - who - action - resource
 
@@ -175,10 +177,10 @@ def drawn(call: Mapping[str, Any], width: int) -> list[Text]:
     cells = [
         (Text(str(call["time"])[11:19], style="dim"), 8),
         (Text(_short(str(call["who"]))), who),
-        (Text(str(call["action"]), style="bold"), action),
+        (_middle(str(call["action"]), action, style="bold"), action),
         (_middle(_short(str(call["resource"])), resource), resource),
         (Text(decision, style=STYLES.get(decision, "")), 8),
-        (Text(_granted_by(str(call["why"])) if allowed else "", style="dim"), reason),
+        (Text(_granted_by(call) if allowed else "", style="dim"), reason),
     ]
     lines = [_row([cell for cell in cells if cell[1]])]
     if not allowed:
@@ -202,16 +204,17 @@ def _row(cells: Sequence[tuple[Text, int]], *, style: str = "") -> Text:
     return out
 
 
-def _middle(text: str, size: int) -> Text:
+def _middle(text: str, size: int, *, style: str = "") -> Text:
     """Of a long resource the bucket and the end of the key: what is alike in every row is left out of the middle."""
     if len(text) <= size or size < 12:
-        return Text(text)
+        return Text(text, style=style)
     head = min(len(text.partition("/")[0]) + 1, size // 2)
-    return Text(f"{text[:head]}…{text[-(size - head - 1) :]}")
+    return Text(f"{text[:head]}…{text[-(size - head - 1) :]}", style=style)
 
 
-def _granted_by(reason: str) -> str:
-    return reason.partition(" allows ")[0]
+def _granted_by(call: Mapping[str, Any]) -> str:
+    """Which statement allowed it; of what was allowed and then not found, the code."""
+    return str(call["code"]) or str(call["why"]).partition(" allows ")[0]
 
 
 def _short(arn: str) -> str:

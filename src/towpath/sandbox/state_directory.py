@@ -22,6 +22,7 @@ PREFIX: Final = "towpath-sandbox-"
 LOCK: Final = "lock"
 JOURNAL: Final = "journal"
 OBJECTS: Final = "objects"
+TLS: Final = "tls"
 RESETTING: Final = "resetting"  # there while everything is being emptied
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
-import shutil
 import ssl
 import tempfile
 from collections import OrderedDict
@@ -134,11 +133,10 @@ class Authority:
 class TrustFiles:
     """The files that make clients trust an authority, and the variables that name them."""
 
-    def __init__(self, certificate: bytes, *, environ: Mapping[str, str], directory: Path | None = None) -> None:
-        """`directory` is made 0700 and stays; without one a temporary one is made, which `remove` takes away."""
-        self._temporary = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="towpath-tls-"))
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def __init__(self, certificate: bytes, *, environ: Mapping[str, str], directory: Path) -> None:
+        """`directory` is made with mode 0700; nothing in it is secret. `environ`: what clients were told to trust before."""
+        self._directory = directory
+        directory.mkdir(mode=0o700, exist_ok=True)
         self.certificate = self._write("ca.pem", certificate)
         self.variables = {name: str(self.certificate) for name in ADDING}
         bundles: dict[bytes, Path] = {}
@@ -153,12 +151,8 @@ class TrustFiles:
             if before := _read(environ.get(name)):
                 self.variables[name] = str(self._write(f"{name.lower()}.pem", before + certificate))
 
-    def remove(self) -> None:
-        if self._temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
-
     def _write(self, name: str, content: bytes) -> Path:
-        path = self.directory / name
+        path = self._directory / name
         path.write_bytes(content)
         return path.resolve()
 

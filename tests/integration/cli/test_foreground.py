@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -110,8 +112,12 @@ def test_foreground_prints_its_environment_and_stops_cleanly(number: signal.Sign
     with start("sandbox", "--port", "0", "--json") as running:
         assert running.stdout is not None
         document = json.loads(running.stdout.readline())
-        assert document["environment"]["AWS_ENDPOINT_URL"] == document["endpoint"]
         env = document["environment"]
+        assert env["AWS_ENDPOINT_URL"] == document["endpoint"]
+        assert env["TOWPATH_SANDBOX_TLS_ENDPOINT"] == document["tls_endpoint"]
+        trusting = ssl.create_default_context(cafile=document["ca_file"])
+        with pytest.raises(urllib.error.HTTPError, match="403"):  # it answers, and over TLS
+            urllib.request.urlopen(document["tls_endpoint"], timeout=5, context=trusting)
         assert towpath("sandbox", "token", "--service-account", "data/hd-job-sa", env=env).stdout.count(".") == 2
         running.send_signal(number)
         assert running.wait(20) == 0
@@ -121,6 +127,7 @@ def test_foreground_prints_its_environment_and_stops_cleanly(number: signal.Sign
             urllib.request.urlopen(document["endpoint"], timeout=2)
         gone = towpath("sandbox", "token", "--service-account", "data/hd-job-sa", env=env)
         assert gone.returncode == 1
+        assert not Path(document["ca_file"]).exists()
         assert "does not answer" in gone.stderr
 
 
@@ -193,6 +200,48 @@ def test_token_annotate_and_calls_inside_a_run() -> None:
     assert any("sts:GetCallerIdentity" in line for line in table)
 
 
+def test_reset_empties_it_and_asks_first() -> None:
+    done = inside(
+        """
+        python -c 'import botocore.session as s; s.Session().create_client("s3").create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})'
+        names='import botocore.session as s; print(len(s.Session().create_client("s3").list_buckets()["Buckets"]))'
+        echo n | towpath sandbox reset; echo $?
+        python -c "$names"
+        towpath sandbox reset --yes
+        python -c "$names"
+        towpath sandbox calls --json
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    status, before, said, after, calls = done.stdout.splitlines()
+    assert (status, before, said, after) == ("130", "1", "the sandbox is as it was when it started", "0")
+    assert [call["action"] for call in json.loads(calls)] == ["s3:ListAllMyBuckets"]
+    assert "empty the sandbox at" in done.stderr
+
+
+def test_faults_from_the_start_hit_the_same_calls_for_the_same_seed() -> None:
+    script = """
+import botocore.session as s
+from botocore.config import Config
+sts = s.Session().create_client("sts", config=Config(retries={"total_max_attempts": 1}))
+out = ""
+for _ in range(20):
+    try:
+        sts.get_caller_identity()
+        out += "."
+    except Exception as error:
+        out += "x" if "Throttling" in str(error) else "?"
+print(out)
+"""
+    arguments = ("sandbox", "run", "--fail", "sts:GetCallerIdentity:Throttling:0.5", "--fail-seed")
+    first, again, other = (
+        towpath(*arguments, seed, "--", sys.executable, "-c", script).stdout for seed in ("1", "1", "2")
+    )
+    assert first == again
+    assert first != other
+    assert set(first.strip()) == {".", "x"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -221,6 +270,11 @@ def test_bad_input_inside_a_run(arguments: Sequence[str], says: str) -> None:
         (("sandbox", "--map-issuer", "x"), "--map-issuer"),
         (("sandbox", "--host", "a b"), "a b"),
         (("sandbox", "run"), "COMMAND"),
+        (("sandbox", "--fail", "s3:PutObject:SlowDwn:1"), "did you mean SlowDown"),
+        (("sandbox", "run", "--fail", "x", "--", "true"), "service:action:code:rate"),
+        (("sandbox", "--accounts", "12"), "is not an account"),
+        (("sandbox", "fail", "add", "s3:PutObject:SlowDown:2"), "is no rate"),
+        (("sandbox", "reset", "--yes"), "towpath sandbox"),
         (("nonsense",), "nonsense"),
         (("identity", "aply"), "aply"),
     ],
@@ -237,6 +291,8 @@ def test_bad_input_outside(arguments: Sequence[str], says: str) -> None:
     [
         (), ("identity",), ("identity", "apply"), ("identity", "plan"), ("identity", "doctor"), ("identity", "prove"), ("identity", "destroy"),
         ("sandbox",), ("sandbox", "run"), ("sandbox", "token"), ("sandbox", "annotate"), ("sandbox", "calls"), ("demo",),
+        ("sandbox", "reset"), ("sandbox", "fail"), ("sandbox", "fail", "add"), ("policy",), ("policy", "check"), ("policy", "explain"), ("policy", "presets"),
+        ("policy", "learn"),
     ],
 )  # fmt: skip
 def test_every_command_has_help(command: Sequence[str]) -> None:

@@ -182,6 +182,14 @@ def test_explain_a_token_at_a_roles_door(tmp_path: Path) -> None:
     assert "expired" in policy("explain", "--trust", str(trust), "--token", str(file)).stdout
 
 
+def test_explain_a_principal_at_a_roles_door(tmp_path: Path) -> None:
+    trust = tmp_path / "trust.json"
+    trust.write_text(document({"Principal": {"AWS": ROLE}, "Action": "sts:AssumeRole"}))
+    assert policy("explain", "--trust", str(trust), "--principal", ROLE).returncode == 0
+    assert policy("explain", "--trust", str(trust), "--principal", ROLE + "2").returncode == 1
+    assert "about a token or a principal" in policy("explain", "--trust", str(trust)).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

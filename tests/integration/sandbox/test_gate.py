@@ -128,6 +128,10 @@ def test_no_page_is_invited_to_read(world: World) -> None:
     [
         ("GET", "/calls"),
         ("POST", "/token"),
+        ("GET", "/faults"),
+        ("POST", "/faults"),
+        ("DELETE", "/faults"),
+        ("POST", "/reset"),
         ("GET", "/clusters/sandbox/namespaces/data/serviceaccounts/x"),
         ("PATCH", "/clusters/sandbox/namespaces/data/serviceaccounts/x"),
     ],

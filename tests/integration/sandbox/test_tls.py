@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -142,6 +143,7 @@ def test_authority_is_short_lived_and_constrained(world: World) -> None:
         (x509.DNSName("notlocalhost"), False),
     ],
 )
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="Debian's openssl is not installed here")
 def test_openssl_believes_it_for_its_names_only(tmp_path: Path, name: x509.GeneralName, believed: bool) -> None:
     authority = Authority(["localhost", "127.0.0.1", "::1"])
     (tmp_path / "ca.pem").write_bytes(authority.certificate)
@@ -158,6 +160,7 @@ def test_openssl_believes_it_for_its_names_only(tmp_path: Path, name: x509.Gener
     assert believed or "permitted subtree violation" in done.stderr
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed here")
 def test_curl(world: World) -> None:
     def curl(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [
@@ -178,7 +181,8 @@ def test_curl(world: World) -> None:
     port = urlsplit(world.sandbox.endpoint).port
     trust = ("--cacert", world.sandbox.environment()["CURL_CA_BUNDLE"])
     for name in ("127.0.0.1", "localhost", "lake.localhost"):
-        assert curl(*trust, f"https://{name}:{port}/").stdout == "403"
+        # A name below localhost is a bucket's, and there is none of that name.
+        assert curl(*trust, f"https://{name}:{port}/").stdout == ("404" if name.startswith("lake.") else "403")
     refused = curl("--cacert", "/dev/null", f"https://127.0.0.1:{port}/")
     assert refused.returncode in {60, 77}
 
@@ -201,24 +205,14 @@ def test_files_that_replace_trust_keep_what_was_trusted(tmp_path: Path) -> None:
     company = tmp_path / "company.pem"
     company.write_bytes(theirs.rstrip(b"\n"))
     environ = {"SSL_CERT_FILE": str(company), "NODE_EXTRA_CA_CERTS": str(company), "CURL_CA_BUNDLE": "/nowhere"}
-    files = TrustFiles(ours, environ=environ)
-    try:
-        assert set(files.variables) == {*ADDING, *REPLACING}
-        content = {name: Path(path).read_bytes() for name, path in files.variables.items()}
-        assert content["SSL_CERT_FILE"] == content["NODE_EXTRA_CA_CERTS"] == theirs + ours
-        roots = content["AWS_CA_BUNDLE"].removesuffix(ours)
-        assert roots.count(b"BEGIN CERTIFICATE") > 50  # the machine's own
-        assert content["CURL_CA_BUNDLE"] == content["REQUESTS_CA_BUNDLE"] == roots + ours
-        assert files.certificate.read_bytes() == ours
-    finally:
-        files.remove()
-    assert not files.directory.exists()
-
-
-def test_files_in_a_given_folder_stay(tmp_path: Path) -> None:
-    files = TrustFiles(Authority(["localhost"]).certificate, environ={}, directory=tmp_path / "tls")
-    files.remove()
-    assert (tmp_path / "tls" / "ca.pem").exists()
+    files = TrustFiles(ours, environ=environ, directory=tmp_path / "tls")
+    assert set(files.variables) == {*ADDING, *REPLACING}
+    content = {name: Path(path).read_bytes() for name, path in files.variables.items()}
+    assert content["SSL_CERT_FILE"] == content["NODE_EXTRA_CA_CERTS"] == theirs + ours
+    roots = content["AWS_CA_BUNDLE"].removesuffix(ours)
+    assert roots.count(b"BEGIN CERTIFICATE") > 50  # the machine's own
+    assert content["CURL_CA_BUNDLE"] == content["REQUESTS_CA_BUNDLE"] == roots + ours
+    assert files.certificate.read_bytes() == ours
     assert (tmp_path / "tls").stat().st_mode & 0o077 == 0
 
 

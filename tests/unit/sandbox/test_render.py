@@ -45,7 +45,7 @@ def test_what_a_row_says(width: int) -> None:
     assert "orders-la" in row
     assert "parquet" in row
     assert "allowed" in row
-    assert ("Sid Objects of policy" in row) is (width >= render.WIDE)
+    assert ("Sid Objects" in row) is (width >= render.WIDE)
     assert len(render.drawn(ALLOWED, width)) == 1
 
 
