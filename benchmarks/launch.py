@@ -1,24 +1,28 @@
-"""An attempt accepted to its container running, beside a bare `create` of the same Job, side by side in one run; and the agent's own cost.
+"""An attempt accepted to its container running, beside a bare `create` of the same Job, in turn in one run; and the agent's own cost.
 
-python -m benchmarks.launch [LAUNCHES]: needs the cluster of `make cluster`. Targets: 0.2 s more at the median, 1 s at p99; launches a
-minute at least 95 % of what a bare create loop reaches.
+python -m benchmarks.launch [LAUNCHES]: needs the cluster of `make cluster`, best without NetworkPolicies (TOWPATH_CLUSTER_POLICIES=no:
+each pod's rules cost both peers), and the machine for itself. Targets: 0.2 s more at the
+median, 1 s at p99; launches a minute at least 95 % of what a bare create loop reaches. How the two are compared stands in paired.py.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import statistics
 import sys
 import threading
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from tools.cluster.lifecycle import Cluster as TestCluster
 from tools.cluster.settings import Settings
 
+from benchmarks.paired import Turn, estimate, judged, median_difference, order, percentile, rate_ratio, tail_difference
 from towpath.agent.agent import Agent
 from towpath.agent.kubernetes.cluster import Cluster
 from towpath.agent.kubernetes.job import job_manifest
@@ -26,13 +30,18 @@ from towpath.agent.kubernetes.settings import JobSettings, parse_settings
 from towpath.agent.kubernetes.watch import Seen, Watch
 from towpath.agent.ledger import ConfigMapLedger
 from towpath.agent.messages import Report
-from towpath.agent.work import Attempt, Limits, Phase, Sync
+from towpath.agent.work import Attempt, Identity, Limits, Phase, Sync
 from towpath.job.pipeline import parse_pipelines
 from towpath.kubernetes.connection import Connection
 
 NAMESPACE = "towpath-benchmark"
+Steps = dict[str, list[float]]  # seconds
 ROLE = "arn:aws:iam::123456789012:role/hd-orders"
-AT_ONCE = 20
+AT_ONCE = 10
+BLOCK = 20  # launches of each peer in a block: two waves
+BLOCKS = 12  # a multiple of six, so that each order comes as often
+PEERS = ("ours", "bare", "again")  # the third is the second once more: what the machine alone makes of a difference
+MEDIAN, TAIL, RATE = 0.2, 1.0, 0.95  # the targets: seconds more, seconds more, of a bare loop's launches
 SCRIPT = """sleep 1; printf '{"status":"succeeded","sync":"s","attempt":1,"rows":5}' > /dev/termination-log"""
 
 
@@ -101,14 +110,40 @@ class Counting:
         return counted
 
 
-def bare(kubeconfig: Any, count: int, pods: Pods, turn: int) -> tuple[list[float], float]:
-    """A loop that creates the same Jobs with as many at once, and deletes each when it is done; seconds to running, and in all."""
+class Timed:
+    """A ledger or a cluster, and how long some of its methods took: seconds by name, and when the first of each sync began."""
+
+    def __init__(self, inner: Any, *names: str) -> None:
+        self._inner = inner
+        self._names = names
+        self.seconds: dict[str, list[float]] = {name: [] for name in names}
+        self.began: dict[str, float] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name not in self._names:
+            return found
+
+        def timed(first: Any, *words: Any) -> Any:
+            start = time.monotonic()
+            if isinstance(first, str):
+                self.began.setdefault(first, start)
+            try:
+                return found(first, *words)
+            finally:
+                self.seconds[name].append(time.monotonic() - start)
+
+        return timed
+
+
+def bare(kubeconfig: Any, count: int, pods: Pods, name: str, steps: Steps) -> Turn:
+    """A loop that creates the same Jobs with as many at once, and deletes each when it is done."""
     connection = Connection(kubeconfig=kubeconfig)
-    cluster = Cluster(connection, NAMESPACE)
+    cluster = Timed(Cluster(connection, NAMESPACE), "create")
     owner = ConfigMapLedger(connection, NAMESPACE, "bare").open()
     jobs = []
-    for sync in syncs(count, f"bare{turn}"):
-        attempt = Attempt(sync=sync, number=1, role_arn=ROLE)
+    for sync in syncs(count, name):
+        attempt = Attempt(sync=sync, number=1, identity=Identity(role_arn=ROLE))
         jobs.append(job_manifest(attempt, settings(), agent="bare", region="eu-west-1", owner=owner))
     accepted: dict[str, float] = {}
 
@@ -123,23 +158,26 @@ def bare(kubeconfig: Any, count: int, pods: Pods, turn: int) -> tuple[list[float
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(one, jobs))
     cluster.close()
-    return spans(accepted, pods)
+    steps["a bare create"] += cluster.seconds["create"]
+    return turn(accepted, pods)
 
 
-def ours(kubeconfig: Any, count: int, pods: Pods, turn: int) -> tuple[list[float], float, float]:
-    """The same Jobs by the agent; seconds from accepted to running, in all, and API requests an attempt."""
+def ours(kubeconfig: Any, count: int, pods: Pods, name: str, steps: Steps) -> tuple[Turn, float]:
+    """The same Jobs by the agent, and API requests an attempt."""
     accepted: dict[str, float] = {}
+    asked: dict[str, float] = {}
 
     def told(report: Report) -> None:
-        if report.state.phase is Phase.PENDING:
-            accepted.setdefault(report.job, time.monotonic())
+        if report.state.phase is Phase.PENDING and report.job not in accepted:
+            accepted[report.job] = asked[report.sync] = time.monotonic()
 
     connection = Connection(kubeconfig=kubeconfig)
     connection.http = counting = Counting(connection.http)
-    ledger = ConfigMapLedger(connection, NAMESPACE, "ours")
+    ledger = Timed(ConfigMapLedger(connection, NAMESPACE, "ours"), "write")
+    cluster = Timed(Cluster(connection, NAMESPACE), "identity", "create")
     agent = Agent(
-        Cluster(connection, NAMESPACE),
-        ledger,
+        cast("Cluster", cluster),
+        cast("ConfigMapLedger", ledger),
         settings(),
         name="ours",
         region="eu-west-1",
@@ -148,15 +186,21 @@ def ours(kubeconfig: Any, count: int, pods: Pods, turn: int) -> tuple[list[float
         limits=Limits(retries=0),
         report=told,
     )
-    histories = agent.run(syncs(count, f"ours{turn}"))
+    histories = agent.run(syncs(count, name))
     assert {history.last for history in histories.values()} == {"succeeded"}, histories
-    return *spans(accepted, pods), counting.requests / count
+    steps["until a thread begins"] += [ledger.began[sync] - moment for sync, moment in asked.items()]
+    steps["the ledger's writing"] += ledger.seconds["write"]
+    steps["the service account"] += cluster.seconds["identity"]
+    steps["the create"] += cluster.seconds["create"]
+    return turn(accepted, pods), counting.requests / count
 
 
-def spans(accepted: dict[str, float], pods: Pods) -> tuple[list[float], float]:
-    """Seconds from accepted to running of each, and from the first accepted to the last running."""
-    last = max(pods.running[name] for name in accepted)
-    return [pods.running[name] - moment for name, moment in accepted.items()], last - min(accepted.values())
+def turn(accepted: dict[str, float], pods: Pods) -> Turn:
+    """Seconds from accepted to running of each, in the order accepted; the rate from the first accepted to the last running."""
+    first, last = min(accepted.values()), max(pods.running[name] for name in accepted)
+    moments = sorted(accepted.items(), key=lambda item: item[1])
+    seconds = tuple(pods.running[name] - moment for name, moment in moments)
+    return Turn(seconds=seconds, rate=len(accepted) / (last - first))
 
 
 def many(kubeconfig: Any, count: int) -> tuple[float, float]:
@@ -198,12 +242,8 @@ def memory() -> float:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
-
-
 def main() -> int:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    blocks = max(1, int(sys.argv[1]) // BLOCK) if len(sys.argv) > 1 else BLOCKS
     test = TestCluster(Settings())
     if not test.ready():
         print("launch: there is no cluster: run make cluster first")
@@ -214,36 +254,61 @@ def main() -> int:
     test.kubectl("create", "serviceaccount", "hd-job-sa", "-n", NAMESPACE)
     test.kubectl("annotate", "serviceaccount", "hd-job-sa", "-n", NAMESPACE, f"eks.amazonaws.com/role-arn={ROLE}")
     pods = Pods(kubeconfig)
-    # Quarters, each first in turn, so that neither has the quieter machine.
-    quarter = count // 4
-    bare_times: list[float] = []
-    our_times: list[float] = []
-    bare_seconds = our_seconds = requests = 0.0
-    for turn in range(4):
-        for peer in ("bare", "ours") if turn in {0, 3} else ("ours", "bare"):
-            if peer == "bare":
-                times, seconds = bare(kubeconfig, quarter, pods, turn)
-                bare_times, bare_seconds = bare_times + times, bare_seconds + seconds
+    steps: Steps = defaultdict(list)
+    turns: dict[str, list[Turn]] = {peer: [] for peer in PEERS}
+    requests: list[float] = []
+    # The first block warms up: images, caches, this process. It does not count.
+    for block in range(-1, blocks):
+        for peer in order(PEERS, block):
+            name = f"{peer}{block + 1}"
+            if peer == "ours":
+                found, asked = ours(kubeconfig, BLOCK, pods, name, steps)
+                requests.append(asked)
             else:
-                times, seconds, requests = ours(kubeconfig, quarter, pods, turn)
-                our_times, our_seconds = our_times + times, our_seconds + seconds
+                found = bare(kubeconfig, BLOCK, pods, name, steps)
+            turns[peer].append(found)
             clear(test)
+        if block < 0:
+            steps.clear()
+            requests.clear()
+            turns = {peer: [] for peer in PEERS}
     pods.close()
-    print(f"{datetime.now().astimezone():%Y-%m-%d}: {count} launches each, {AT_ONCE} at once, a job of 1 s")
-    for name, times, seconds in (("bare create", bare_times, bare_seconds), ("towpath agent", our_times, our_seconds)):
-        rate = 60 * len(times) / seconds
-        print(
-            f"{name}: accepted to running {statistics.median(times):.2f} s (p99 {percentile(times, 0.99):.2f} s), {rate:.0f} launches a minute"
-        )
-    more = statistics.median(our_times) - statistics.median(bare_times)
-    tail = percentile(our_times, 0.99) - percentile(bare_times, 0.99)
-    print(f"median {more:+.2f} s (target at most +0.2), p99 {tail:+.2f} s (target at most +1)")
-    print(f"launches a minute, ratio {bare_seconds / our_seconds:.2f} (target at least 0.95)")
-    print(f"API requests an attempt: {requests:.1f}, and three watches")
+    say(turns, steps, requests, policies=test.enforces_policies())
     before, more_memory = many(kubeconfig, 200)
     print(f"agent's memory: {before:.0f} MiB, and {more_memory:.1f} MiB more with 200 attempts running")
     test.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     return 0
+
+
+def say(turns: dict[str, list[Turn]], steps: Steps, requests: list[float], *, policies: bool) -> None:
+    launches = len(turns["ours"]) * BLOCK
+    print(
+        f"{datetime.now().astimezone():%Y-%m-%d}: {launches} launches each in blocks of {BLOCK}, {AT_ONCE} at once, a job of 1 s, "
+        f"load {os.getloadavg()[0]:.1f}, NetworkPolicies {'enforced' if policies else 'not enforced'}"
+    )
+    for peer, words in (("bare", "bare create"), ("again", "bare create, again"), ("ours", "towpath agent")):
+        seconds = [value for each in turns[peer] for value in each.seconds]
+        rate = 60 * statistics.median(each.rate for each in turns[peer])
+        middle, tail = statistics.median(seconds), percentile(seconds, 0.99)
+        print(f"{words}: accepted to running {middle:.2f} s (p99 {tail:.2f} s), {rate:.0f} launches a minute")
+    pairs = list(zip(turns["ours"], turns["bare"], strict=True))
+    noise = list(zip(turns["again"], turns["bare"], strict=True))
+    for words, statistic in (("median", median_difference), ("p99", tail_difference), ("rate", rate_ratio)):
+        found, null = estimate(pairs, statistic), estimate(noise, statistic)
+        if words == "rate":
+            print(
+                f"launches a minute, ratio {found.value:.2f} [{found.low:.2f}, {found.high:.2f}], target at least {RATE}: "
+                f"{judged(found.at_least(RATE), null, 1.0)}; bare against bare {null.value:.2f} [{null.low:.2f}, {null.high:.2f}]"
+            )
+        else:
+            target = {"median": MEDIAN, "p99": TAIL}[words]
+            print(
+                f"{words} {found.value:+.2f} s [{found.low:+.2f}, {found.high:+.2f}], target at most +{target}: "
+                f"{judged(found.at_most(target), null, 0.0)}; bare against bare {null.value:+.2f} s [{null.low:+.2f}, {null.high:+.2f}]"
+            )
+    for step, values in steps.items():
+        print(f"  {step}: {1000 * statistics.median(values):.0f} ms (p99 {1000 * percentile(values, 0.99):.0f} ms)")
+    print(f"API requests an attempt: {statistics.median(requests):.1f}, and three watches")
 
 
 def clear(test: TestCluster) -> None:

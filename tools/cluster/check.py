@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from tools.cluster import network
 from tools.cluster.binaries import Unavailable, say
 from tools.cluster.daemons import CGROUPS
 from tools.cluster.images import BUSYBOX
@@ -18,7 +19,7 @@ from tools.cluster.settings import Settings
 # Counters and states that change by themselves.
 RESTLESS: Final = re.compile(
     r"^(fs/(dentry-state|file-nr|inode|aio-nr|quota)|kernel/(random|ns_last_pid|pty/nr|keys|perf|sched_domain)"
-    r"|net/(netfilter/nf_conntrack_(count|buckets|expect)|ipv[46]/(conf|neigh|route|tcp_|ip_local|fib)|unix|core|bridge|ipv4/vs|nf_conntrack_max)"
+    r"|net/(netfilter/nf_conntrack_(count|buckets|expect)|ipv[46]/(conf|neigh|route|tcp_|ip_local|fib)|unix|core|ipv4/vs|nf_conntrack_max)"
     r"|vm/(stat|drop_caches|compact)|debug|sunrpc|abi|dev)"
 )
 
@@ -39,12 +40,16 @@ def snapshot(settings: Settings) -> dict[str, set[str]]:
         for line in output(program).splitlines()
         if line.startswith("-A") or "KUBE" in line or "CNI" in line
     }
+    loaded = Path("/proc/modules")
+    modules = loaded.read_text() if loaded.exists() else ""
     return {
         "processes": processes,
         "mounts": {line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()},
         "network namespaces": set(output("ip", "netns").split()),
         "links": set(re.findall(r"^\d+: ([^:@]+)", output("ip", "-o", "link"), re.MULTILINE)),
         "packet filter": rules,
+        "address sets": set(network.address_sets()),
+        "kernel modules": {line.split()[0] for line in modules.splitlines() if line.startswith(network.MODULE)},
         "cgroups": {str(path) for path in CGROUPS.glob(f"*/{settings.name}")}
         | {str(p) for p in CGROUPS.glob("*/kubepods*")},
         "sysctls": sysctls(),
@@ -97,7 +102,7 @@ def main() -> int:
             wrong = True
             print(f"{what}: {'left behind' if item in after[what] else 'taken away'}: {item}", file=sys.stderr)
     if not wrong:
-        say("up, used and down again: no process, mount, namespace, link, rule, cgroup or setting is left")
+        say("up, used and down again: no process, mount, namespace, link, rule, address set, cgroup or setting is left")
     return int(wrong)
 
 

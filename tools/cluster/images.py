@@ -32,6 +32,11 @@ APPLETS: Final = (
     "tail",
     "seq",
     "date",
+    "nc",
+    "httpd",
+    "nslookup",
+    "grep",
+    "kill",
 )
 
 

@@ -24,7 +24,9 @@ from tools.cluster import binaries, daemons, images, network, pki
 from tools.cluster.binaries import Unavailable, say
 from tools.cluster.settings import NODE, Settings
 
-STOPPED_FIRST = ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager")
+STOPPED_FIRST = ("kubelet", "kube-proxy", "kube-router", "kube-scheduler", "kube-controller-manager")
+# What kube-router reads, and nothing else.
+WATCHED = "pods,nodes,namespaces,services,endpoints,endpointslices.discovery.k8s.io,networkpolicies.networking.k8s.io"
 
 
 def why_not() -> str:
@@ -66,9 +68,10 @@ class Cluster:
             raise Unavailable(f"no cluster on this machine: {reason}")
         if self.ready():
             return
-        binaries.installed()
-        with ThreadPoolExecutor(2) as pool:
-            for program in [pool.submit(binaries.kubernetes), pool.submit(binaries.debian)]:
+        binaries.installed(policies=settings.policies)
+        wanted = [binaries.kubernetes, binaries.debian, *([binaries.kube_router] if settings.policies else [])]
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            for program in [pool.submit(get) for get in wanted]:
                 program.result()
         self.down()
         started = time.monotonic()
@@ -86,6 +89,10 @@ class Cluster:
             self._kubelet()
             self._proxy()
             self._open_discovery()
+            # kube-router writes the whole filter table anew: what kube-proxy was writing at that moment would be lost.
+            self._wait("kube-proxy", lambda: network.services_reached(settings))
+            if settings.policies:
+                self._policies()
         except BaseException:
             say("could not be started; taking everything back")
             self.down()
@@ -94,6 +101,9 @@ class Cluster:
 
     def ready(self) -> bool:
         return self._daemons.running("kubelet") is not None and self._answers("/readyz") and self._node_ready()
+
+    def enforces_policies(self) -> bool:
+        return self._daemons.running("kube-router") is not None
 
     def down(self) -> None:
         """Take everything away: processes, containers, mounts, network, cgroups, packet filter, sysctls, files."""
@@ -324,6 +334,25 @@ state = "{folder}/state"
         }
         environment = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
         self._daemons.start("kube-proxy", [self._program("kube-proxy"), *_flags(flags)], environment=environment)
+
+    def _policies(self) -> None:
+        """kube-router as a firewall and nothing else: NetworkPolicies become rules of the packet filter."""
+        settings = self.settings
+        self.kubectl("create", "clusterrole", "kube-router", "--verb=get,list,watch", f"--resource={WATCHED}")
+        self.kubectl("create", "clusterrolebinding", "kube-router", "--clusterrole=kube-router", "--user=kube-router")
+        flags = {
+            "run-firewall": "true",
+            "run-router": "false",
+            "run-service-proxy": "false",
+            "kubeconfig": settings.directory / "pki" / "kube-router.kubeconfig",
+            "hostname-override": NODE,
+            "service-cluster-ip-range": settings.services,
+            "health-port": 0,  # it would listen on every address
+            "metrics-port": 0,
+        }
+        environment = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+        self._daemons.start("kube-router", [binaries.kube_router(), *_flags(flags)], environment=environment)
+        self._wait("kube-router", network.enforced)
 
     def _open_discovery(self) -> None:
         """The issuer's two documents for everybody, as on EKS: STS reads them without credentials."""

@@ -25,6 +25,7 @@ USERS: Final = {
     "kube-scheduler": ("system:kube-scheduler", ""),
     "kubelet": (f"system:node:{NODE}", "system:nodes"),
     "kube-proxy": ("system:kube-proxy", ""),
+    "kube-router": ("kube-router", ""),
     "apiserver-kubelet-client": ("apiserver-kubelet-client", "system:masters"),
 }
 

@@ -33,7 +33,8 @@ class Settings:
     port: int = 6443
     etcd_port: int = 12379  # and the next one
     kubelet_port: int = 10250
-    ports: int = 10256  # the first of four, for the health of controllers and proxy
+    ports: int = 10256  # the first of five, for the health of controllers, proxy and kubelet
+    policies: bool = True  # whether NetworkPolicies are enforced, by kube-router
 
     @cached_property
     def node_address(self) -> str:

@@ -324,13 +324,13 @@ class Agent:
         self._patiently(lambda: self._ledger.write(sync.id, begun, None))
         self._step("claimed")
         try:
-            role = self._patiently(lambda: self._cluster.role_arn(sync.pipeline.identity))
+            identity = self._patiently(lambda: self._cluster.identity(sync.pipeline.identity))
         except MissingPermissionError:
             raise
         except WorldError as error:
             self._never(running, State(phase=Phase.FAILED, code="service-account", what=error.what, todo=error.todo))
             return
-        attempt = Attempt(sync=sync, number=running.number, role_arn=role)
+        attempt = Attempt(sync=sync, number=running.number, identity=identity)
         manifest = job_manifest(attempt, self._settings, agent=self._name, region=self._region, owner=self._owner)
         try:
             self._patiently(lambda: self._cluster.create(manifest))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from towpath.agent.kubernetes.job import AGENT
 from towpath.agent.kubernetes.settings import JobSettings, load_settings
 from towpath.agent.work import check_name
 from towpath.errors import UsageError
@@ -66,13 +67,14 @@ def as_yaml(objects: list[dict[str, Any]]) -> str:
 
 
 def _labelled(found: dict[str, Any], name: str) -> None:
-    """The chart's instance label is the agent's name, wherever it stands."""
+    """The agent's name, wherever the chart's labels have it: on its own objects, and where its Jobs are chosen."""
     spec = found.get("spec", {})
     places = [found["metadata"].get("labels"), spec.get("template", {}).get("metadata", {}).get("labels")]
     places += [spec.get("selector", {}).get("matchLabels"), spec.get("podSelector", {}).get("matchLabels")]
     for labels in places:
-        if labels and "app.kubernetes.io/instance" in labels:
-            labels["app.kubernetes.io/instance"] = name
+        for key in ("app.kubernetes.io/instance", AGENT):
+            if labels and key in labels:
+                labels[key] = name
 
 
 def _deployment(found: dict[str, Any], wanted: Installation, settings: Any) -> None:

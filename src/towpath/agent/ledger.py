@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -32,6 +34,15 @@ class Ledger(Protocol):
         ...
 
 
+@dataclass
+class _Batch:
+    """Entries for one patch. `error` is everybody's: nothing of it was written, or nobody knows."""
+
+    entries: dict[str, str] = field(default_factory=dict)
+    written: threading.Event = field(default_factory=threading.Event)
+    error: BaseException | None = None
+
+
 class ConfigMapLedger:
     """The ledger as a ConfigMap, one key for each sync. Raises WorldError, MissingPermissionError."""
 
@@ -40,6 +51,9 @@ class ConfigMapLedger:
         self._namespace = namespace
         self._name = f"towpath-agent-{agent}"
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{self._name}"
+        self._lock = threading.Lock()  # around _open
+        self._turn = threading.Lock()  # one patch at a time
+        self._open: _Batch | None = None  # takes entries until its patch begins
 
     def open(self) -> dict[str, Any]:
         """Make the ConfigMap if it is missing, and give the owner reference for Jobs."""
@@ -67,7 +81,7 @@ class ConfigMapLedger:
             entry |= {"code": state.code, "what": state.what[:WORDS]} if state.what else {}
             if state.result is not None:
                 entry |= state.result.model_dump(include={"rows", "bytes", "tables", "seconds", "digest"})
-        self._patch({sync: json.dumps(entry, separators=(",", ":"))})
+        self._join(sync, json.dumps(entry, separators=(",", ":")))
 
     def prune(self, keep: Collection[str]) -> None:
         found = self._get()
@@ -80,6 +94,32 @@ class ConfigMapLedger:
         over = len(entries) - ENTRIES
         if over > 0 and old:
             self._patch(dict.fromkeys([sync for _, sync in sorted(old)[:over]]))
+
+    def _join(self, sync: str, text: str) -> None:
+        """Write one entry, in one patch with those that wait at the same moment: the API server takes patches of one object in turn.
+
+        The first to come carries the others' entries when the patch before it is through; everybody leaves when theirs is written.
+        """
+        with self._lock:
+            batch = self._open
+            first = batch is None
+            if batch is None:
+                batch = self._open = _Batch()
+            batch.entries[sync] = text
+        if not first:
+            batch.written.wait()
+        else:
+            with self._turn:
+                with self._lock:
+                    self._open = None  # whoever comes now begins the next one
+                try:
+                    self._patch(batch.entries)
+                except BaseException as error:
+                    batch.error = error
+                finally:
+                    batch.written.set()
+        if batch.error is not None:
+            raise batch.error
 
     def _patch(self, entries: Mapping[str, str | None]) -> None:
         done = self._connection.request("patch", "configmaps", self._path, body={"data": entries}, content_type=MERGE)

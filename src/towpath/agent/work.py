@@ -40,12 +40,21 @@ class Sync:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a service account's annotations say of its pods' way into AWS. `token_expiration` is in seconds."""
+
+    role_arn: str
+    audience: str | None = None  # of the token; None: what the region's STS takes
+    token_expiration: int | None = None  # None: the default
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
     """One try of a sync; numbers count from 1 and are never used twice."""
 
     sync: Sync
     number: int
-    role_arn: str
+    identity: Identity
 
 
 class Phase(StrEnum):

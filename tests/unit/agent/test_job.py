@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from towpath.agent.kubernetes.cluster import ROLE_ARN as ROLE
+from towpath.agent.kubernetes.cluster import identity_of
 from towpath.agent.kubernetes.job import job_manifest
 from towpath.agent.kubernetes.names import job_name, label_value
 from towpath.agent.kubernetes.settings import parse_settings
@@ -25,7 +27,9 @@ OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "towpath-agent-default
 def manifest(case: dict[str, Any]) -> dict[str, Any]:
     (pipeline,) = parse_pipelines({"pipelines": [case["pipeline"]]}, source="case")
     sync = Sync(id=case.get("sync", f"{pipeline.name}-00000000"), pipeline=pipeline)
-    attempt = Attempt(sync=sync, number=case.get("attempt", 1), role_arn="arn:aws:iam::123456789012:role/hd-orders")
+    identity = identity_of({ROLE: "arn:aws:iam::123456789012:role/hd-orders", **case.get("annotations", {})})
+    assert identity is not None
+    attempt = Attempt(sync=sync, number=case.get("attempt", 1), identity=identity)
     settings = parse_settings(case.get("settings", {}), source="case")
     return job_manifest(attempt, settings, agent="default", region=case.get("region", "eu-west-1"), owner=OWNER)
 

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import queue
+import re
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from towpath.agent.kubernetes.job import CONTAINER, MANAGED_BY
 from towpath.agent.kubernetes.watch import Watch
+from towpath.agent.work import Identity
 from towpath.errors import UsageError, WorldError
 from towpath.kubernetes.connection import ApiRefusal, Connection
 
 ROLE_ARN: Final = "eks.amazonaws.com/role-arn"
-REMEMBER: Final = 5.0  # seconds a service account's role is remembered
+AUDIENCE: Final = "eks.amazonaws.com/audience"
+EXPIRATION: Final = "eks.amazonaws.com/token-expiration"
+SHORTEST: Final = 600  # seconds; Kubernetes takes no shorter token
+REMEMBER: Final = 5.0  # seconds a service account's annotations are remembered
 TAIL: Final = 12  # lines of a crashed job's log
 LABELS: Final = {MANAGED_BY: "towpath"}
 
 Object = Mapping[str, Any]
+
+
+def identity_of(annotations: Mapping[str, str]) -> Identity | None:
+    """The annotations as the EKS pod identity webhook reads them (README, "EKS Walkthrough"): a lifetime that is no number counts for
+    nothing, one that is too short is raised. None without a role.
+    """
+    role = annotations.get(ROLE_ARN)
+    if not role:
+        return None
+    lifetime = annotations.get(EXPIRATION, "")
+    seconds = max(SHORTEST, int(lifetime)) if re.fullmatch(r"[+-]?[0-9]{1,18}", lifetime) else None
+    return Identity(role_arn=role, audience=annotations.get(AUDIENCE) or None, token_expiration=seconds)
 
 
 class Refused(UsageError):
@@ -31,14 +49,20 @@ class Cluster:
         self._connection = connection
         self._namespace = namespace
         self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
-        self._roles: dict[str, tuple[float, str]] = {}
+        self._identities: dict[str, tuple[float, Identity]] = {}
+        self._reading = threading.Lock()
         self._watches: list[Watch] = []
 
-    def role_arn(self, service_account: str) -> str:
-        """The role the service account is annotated with. Raises WorldError when it is missing, or names none."""
-        until, known = self._roles.get(service_account, (0.0, ""))
-        if time.monotonic() < until:
+    def identity(self, service_account: str) -> Identity:
+        """What the service account is annotated with. Raises WorldError when it is missing, or names no role."""
+        with self._reading:  # those who launch at the same moment wait for one reading
+            until, known = self._identities.get(service_account, (0.0, None))
+            if known is None or time.monotonic() >= until:
+                known = self._read_identity(service_account)
+                self._identities[service_account] = (time.monotonic() + REMEMBER, known)
             return known
+
+    def _read_identity(self, service_account: str) -> Identity:
         path = f"/api/v1/namespaces/{self._namespace}/serviceaccounts/{service_account}"
         found = self._connection.request("get", "serviceaccounts", path)
         where = f"{self._namespace}/{service_account}"
@@ -48,15 +72,14 @@ class Cluster:
                 where=where,
                 todo="create it: towpath identity apply",
             )
-        role = (found["metadata"].get("annotations") or {}).get(ROLE_ARN)
-        if not role:
+        identity = identity_of(found["metadata"].get("annotations") or {})
+        if identity is None:
             raise WorldError(
                 f"the service account {service_account} names no role",
                 where=where,
                 todo=f"annotate it with {ROLE_ARN}: towpath identity apply",
             )
-        self._roles[service_account] = (time.monotonic() + REMEMBER, str(role))
-        return str(role)
+        return identity
 
     def create(self, manifest: Mapping[str, Any]) -> bool:
         """Create the Job; False when it was there already. Raises Refused for one that no API server would take."""

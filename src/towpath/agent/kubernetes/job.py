@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from towpath.agent.kubernetes.names import job_name, label_value
 from towpath.agent.kubernetes.settings import JobSettings
-from towpath.agent.work import Attempt
+from towpath.agent.work import Attempt, Identity
 from towpath.iam import partition as partitions
 from towpath.job.attempt import AttemptSpec
 from towpath.job.pipeline import SecretReference
@@ -21,8 +21,10 @@ ATTEMPT: Final = "towpath.dev/attempt"
 AGENT: Final = "towpath.dev/agent"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 CONTAINER: Final = "job"
+SKIP: Final = "eks.amazonaws.com/skip-containers"
 TOKEN_VOLUME: Final = "aws-iam-token"
 TOKEN_DIRECTORY: Final = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
+TOKEN_SECONDS: Final = 86_400
 SOURCE_URL: Final = "TOWPATH_SOURCE_URL"
 SCRATCH: Final = "/tmp"
 
@@ -42,6 +44,8 @@ def job_manifest(
     }
     annotations = {
         **settings.annotations,
+        # The webhook leaves these containers alone: a Pod Identity association would give them a second way into AWS.
+        SKIP: ",".join([*(str(each.get("name", "")) for each in settings.init_containers), CONTAINER]),
         # Cluster autoscalers leave a node with such a pod alone.
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
         "karpenter.sh/do-not-disrupt": "true",
@@ -77,8 +81,9 @@ def attempt_spec(attempt: Attempt, settings: JobSettings, region: str) -> Attemp
         pipeline=attempt.sync.pipeline,
         sync=attempt.sync.id,
         attempt=attempt.number,
-        role_arn=attempt.role_arn,
+        role_arn=attempt.identity.role_arn,
         region=region,
+        audience=attempt.identity.audience,
         endpoint_url=settings.endpoint_url,
         ca_bundle=settings.ca_bundle,
         source_url_variable=SOURCE_URL if refers else None,
@@ -102,7 +107,7 @@ def _pod(attempt: Attempt, settings: JobSettings, region: str) -> dict[str, Any]
         "tolerations": [*settings.tolerations, *_patience(settings.unreachable_seconds)],
         "containers": [_container(attempt, settings, region)],
         "volumes": [
-            _token_volume(settings, region),
+            _token_volume(attempt.identity, settings, region),
             {"name": "scratch", "emptyDir": {"sizeLimit": settings.scratch}},
             *settings.volumes,
         ],
@@ -152,7 +157,7 @@ def _initial(given: dict[str, Any], attempt: Attempt, settings: JobSettings, reg
 
 def _identity_variables(attempt: Attempt, settings: JobSettings, region: str) -> list[dict[str, Any]]:
     values = {
-        "AWS_ROLE_ARN": attempt.role_arn,
+        "AWS_ROLE_ARN": attempt.identity.role_arn,
         "AWS_WEB_IDENTITY_TOKEN_FILE": f"{TOKEN_DIRECTORY}/token",
         "AWS_REGION": region,
         "AWS_STS_REGIONAL_ENDPOINTS": "regional",
@@ -186,10 +191,10 @@ def _job_variables(attempt: Attempt, settings: JobSettings, region: str) -> list
     return variables
 
 
-def _token_volume(settings: JobSettings, region: str) -> dict[str, Any]:
+def _token_volume(identity: Identity, settings: JobSettings, region: str) -> dict[str, Any]:
     token = {
-        "audience": partitions.of_region(region).sts_audience,
-        "expirationSeconds": settings.token_expiration,
+        "audience": identity.audience or partitions.of_region(region).sts_audience,
+        "expirationSeconds": settings.token_expiration or identity.token_expiration or TOKEN_SECONDS,
         "path": "token",
     }
     return {"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}}

@@ -43,7 +43,8 @@ class JobSettings(_Model):
     deadline: int = Field(default=86_400, ge=1)  # seconds from launch until the attempt is ended
     start_deadline: int = Field(default=900, alias="startDeadline", ge=1)  # seconds until a container has to run
     keep: int = Field(default=86_400, ge=86_400)  # seconds an ended Job is kept if its result was never acknowledged
-    token_expiration: int = Field(default=86_400, alias="tokenExpiration", ge=600, le=86_400)  # seconds
+    # Seconds; None: the service account's annotation, else a day.
+    token_expiration: int | None = Field(default=None, alias="tokenExpiration", ge=600, le=86_400)
     unreachable_seconds: int = Field(default=60, alias="unreachableSeconds", ge=0)  # a lost node is waited for
     run_as_user: int = Field(default=65_532, alias="runAsUser", ge=1)
     scratch: str = "10Gi"  # size of the emptyDir the job works in
