@@ -63,7 +63,11 @@ def wire(data: bytes) -> Wire:
     method, path, query, *lines = [*head.split("\n"), "", "", ""][: max(3, head.count("\n") + 1)]
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}
     return Wire(
-        method=method, path=path, query=query, headers={"host": "localhost", **headers}, body=Body([body.encode("latin-1")])
+        method=method,
+        path=path,
+        query=query,
+        headers={"host": "localhost", **headers},
+        body=Body([body.encode("latin-1")]),
     )
 
 
@@ -93,7 +97,12 @@ def query(data: bytes) -> None:
 
 
 def body(data: bytes) -> None:
-    names = ("PutBucketLifecycleConfiguration", "PutBucketTagging", "PutBucketReplication", "PutBucketNotificationConfiguration")
+    names = (
+        "PutBucketLifecycleConfiguration",
+        "PutBucketTagging",
+        "PutBucketReplication",
+        "PutBucketNotificationConfiguration",
+    )
     try:
         schema.check(names[data[0] % 4] if data else names[0], Wire(method="PUT", path="/lake", body=Body([data[1:]])))
     except AwsError:

@@ -15,7 +15,9 @@ GUIDED = Path(__file__).with_name("guided.py")
 @pytest.mark.long
 @pytest.mark.parametrize("target", ["policy", "token", "signature", "query", "body", "chunks"])
 def test_guided(target: str, tmp_path: Path) -> None:
-    pytest.importorskip("atheris", reason="coverage-guided fuzzing needs atheris, which has wheels for some platforms only")
+    pytest.importorskip(
+        "atheris", reason="coverage-guided fuzzing needs atheris, which has wheels for some platforms only"
+    )
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     done = subprocess.run(

@@ -30,7 +30,7 @@ def exchange(door: Door, token: str, **more: str) -> Response:
         "WebIdentityToken": token,
         **more,
     }
-    body = urlencode(parameters, quote_via=quote).encode("utf-8", "surrogatepass")
+    body = urlencode(parameters, quote_via=quote, errors="replace").encode()
     return door.knock(plain("POST", "/", headers={"content-type": FORM}, body=body))
 
 

@@ -45,14 +45,17 @@ def test_what_an_sdk_writes_is_taken(name: str) -> None:
     operation = MODEL.operation_model(name)
     payload = operation.input_shape.serialization["payload"]
     parameters = {
-        member: full(shape) if member == payload else full(shape, 0) for member, shape in operation.input_shape.members.items()
+        member: full(shape) if member == payload else full(shape, 0)
+        for member, shape in operation.input_shape.members.items()
     }
     sent = create_serializer("rest-xml", include_validation=False).serialize_to_request(parameters, operation)
     assert code(name, sent["body"].decode()) == "taken"
 
 
 def test_there_are_such_operations() -> None:
-    assert {"PutBucketTagging", "PutBucketLifecycleConfiguration", "PutObjectTagging", "PutBucketVersioning"} <= set(NAMES)
+    assert {"PutBucketTagging", "PutBucketLifecycleConfiguration", "PutObjectTagging", "PutBucketVersioning"} <= set(
+        NAMES
+    )
 
 
 @pytest.mark.parametrize(
