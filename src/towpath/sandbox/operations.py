@@ -182,8 +182,6 @@ def identify(request: Request, service: str) -> Operation:
         raise _unknown(f"{service} is not spoken to by {spoken} here.")
     if spoken in {"query", "ec2"}:
         return _query(request, service, found, spoken)
-    if "Action" in request.arguments:
-        raise _unknown("A second operation is named in the query string.", 404)
     if spoken == "json":
         return _target(request, service, found)
     if spoken == CBOR:
