@@ -46,6 +46,7 @@ def leftovers(sandbox: Sandbox) -> list[str]:
             side.close()
 
 
+@pytest.mark.long
 def test_every_case_is_answered_as_written_and_alike(sides: tuple[Side, Side], towpath_sandbox: Sandbox) -> None:
     answers: list[list[list[Answer]]] = []
     for side in sides:
@@ -72,7 +73,7 @@ class Other(Side):
         return found
 
 
-def test_a_difference_is_told(sides: tuple[Side, Side], capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_sandboxes_do_not_differ(sides: tuple[Side, Side]) -> None:
     aws, sandbox = sides
     assert comparison.compare(FEW, aws=aws, sandbox=sandbox) == []
 

@@ -25,7 +25,7 @@ from towpath.sandbox.main import Sandbox
 
 HERE = Path(__file__).resolve().parent
 SESSION = 4  # seconds a session lasts here; AWS gives none of less than 900
-LONGEST = 90  # seconds a client may take
+LONGEST = 180  # seconds a client may take
 ALLOWED, CLOSED = "raw/", "closed/"
 FIRST, SECOND = "hd-job-sa", "hd-job-sa-2"  # service accounts; the role trusts both
 

@@ -64,6 +64,21 @@ def go() -> str:
     return str(_kept("go", install, *(HERE / "go" / name for name in ("go.mod", "go.sum", "main.go"))) / "client")
 
 
+def java() -> list[str]:
+    """The Java program with its libraries, by a JDK (17 or later) and Maven of the machine's."""
+    if missing := [name for name in ("java", "javac", "keytool", "mvn") if shutil.which(name) is None]:
+        pytest.skip(f"no {' and no '.join(missing)} on this machine (Debian: default-jdk-headless, maven)")
+    pom, program = HERE / "java" / "pom.xml", HERE / "java" / "Client.java"
+
+    def install(folder: Path) -> None:
+        # Strict: a file whose checksum is not the repository's is refused.
+        _run("mvn", "-q", "-B", "-C", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}/lib")
+        _run("javac", "-cp", f"{folder}/lib/*", "-d", str(folder), str(program))
+
+    folder = _kept("java", install, pom, program)
+    return ["java", "-cp", f"{folder}:{folder}/lib/*", "Client"]
+
+
 def _kept(name: str, install: Callable[[Path], None], *lists: Path) -> Path:
     """The folder installed from exactly these lists. Put in place at once: half an installation is never found."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in lists) + sys.version.encode()).hexdigest()[:12]

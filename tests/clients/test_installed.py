@@ -34,6 +34,29 @@ def test_go(moves_without_a_key: Check, tls: bool) -> None:
     assert _refusal(told)["code"] == "AccessDenied"
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])
+def test_java(moves_without_a_key: Check, towpath_sandbox: Sandbox, tls: bool, tmp_path: Path) -> None:
+    """Java knows none of the variables: it takes a trust store, made here from the CA's certificate."""
+    java, *rest = installed.java()
+    store = str(tmp_path / "trust.p12")
+    words = [
+        "-importcert",
+        "-noprompt",
+        "-file",
+        towpath_sandbox.ca_file,
+        "-keystore",
+        store,
+        "-storepass",
+        "public",
+        "-alias",
+        "sandbox",
+    ]
+    subprocess.run(["keytool", *words], check=True, capture_output=True)
+    options = [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStorePassword=public"] if tls else []
+    told = moves_without_a_key([java, *options, *rest], refusal="is not authorized to perform: s3:PutObject", tls=tls)
+    assert _refusal(told)["code"] == "AccessDenied"
+
+
 @pytest.mark.parametrize("client", ["obstore", "polars", "deltalake"])
 def test_object_store(moves_without_a_key: Check, client: str) -> None:
     """Over TLS only: its exchange at STS refuses http, whatever AWS_ALLOW_HTTP says."""

@@ -27,7 +27,9 @@ def test_versions_are_those_that_were_run() -> None:
     )
     node = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
     modules = re.search(r"service/s3 v(\S+)", (HERE / "go" / "go.mod").read_text())
+    bom = re.search(r"<version>(2\.[^<]+)<", (HERE / "java" / "pom.xml").read_text())
     assert modules is not None
+    assert bom is not None
     wanted = {
         "boto3": version("boto3"),
         "aws CLI 1": version("awscli"),
@@ -35,6 +37,7 @@ def test_versions_are_those_that_were_run() -> None:
         "pyarrow.fs": version("pyarrow"),
         "AWS SDK for JavaScript": node["@aws-sdk/client-s3"],
         "AWS SDK for Go 2": f"s3 {modules[1]}",
+        "AWS SDK for Java 2": bom[1],
         "DuckDB, aws and httpfs": pinned["duckdb"],
         **{name: pinned[name] for name in ("obstore", "polars", "deltalake")},
     }

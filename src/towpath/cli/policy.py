@@ -251,7 +251,12 @@ def learn(
     ] = None,
     since: Annotated[int, typer.Option("--since", metavar="N", min=0, help="Only calls after number N.")] = 0,
     generalise: Annotated[
-        str | None, typer.Option("--generalise", metavar="prefix", help="Fold many keys to their common prefixes.")
+        list[str] | None,
+        typer.Option(
+            "--generalise",
+            metavar="PREFIX/|prefix",
+            help="Fold keys under PREFIX/ into it, or each to the directory they share. Repeatable.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Where to write it. Default: print it.")
@@ -275,11 +280,13 @@ def learn(
     from towpath.iam import lint
     from towpath.iam.policy import PolicyKind
 
-    if generalise not in {None, "prefix"}:
+    fold = tuple(generalise or ())
+    if fold != learning.AUTOMATIC and (bad := [text for text in fold if not text.endswith("/")]):
         raise UsageError(
-            f"{generalise!r} is no way to generalise", where="--generalise", todo="write --generalise prefix"
+            f"{bad[0]!r} is no way to generalise",
+            where="--generalise",
+            todo="write --generalise raw/, or --generalise prefix alone",
         )
-    fold = generalise is not None
     words = [*(command or []), *context.args]
     holds = True
     if verify:
@@ -299,7 +306,7 @@ def learn(
             _say(f"{len(seen.refused)} calls were refused, and are not in it: towpath sandbox calls --denied")
     text = _json_text(document)
     if (limit := lint.longest(PolicyKind.IDENTITY)) and (size := lint.size(document)) > limit:
-        _say(f"it has {size} characters, and IAM takes {limit}" + ("" if fold else ": try --generalise prefix"))
+        _say(f"it has {size} characters, and IAM takes {limit}" + ("" if fold else ": try --generalise"))
     if out is None:
         typer.echo(text)
     else:
@@ -307,7 +314,7 @@ def learn(
     raise typer.Exit(0 if holds else 1)
 
 
-def _verified(words: list[str], *, setup: str | None, role: str, fold: bool) -> tuple[dict[str, Any], bool]:
+def _verified(words: list[str], *, setup: str | None, role: str, fold: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
     from towpath.errors import UsageError
     from towpath.sandbox import learning, render
 
@@ -326,7 +333,7 @@ def _verified(words: list[str], *, setup: str | None, role: str, fold: bool) -> 
     for call in refused:
         _say("  " + render.line(call))
     if not found.holds and not fold:
-        _say("keys that differ from run to run need --generalise prefix")
+        _say("keys that differ from run to run need --generalise")
     return document, found.holds
 
 

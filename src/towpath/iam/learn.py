@@ -87,8 +87,11 @@ def is_by(who: str, principal: str) -> bool:
     return session.groups() == role.groups() if role else session[2] == principal
 
 
-def policy(permissions: Iterable[Permission], *, generalise: bool = False) -> dict[str, Any]:
-    """The document. `generalise`: keys and prefixes of one bucket become one directory for each first part of theirs.
+AUTOMATIC: Final = ("prefix",)  # generalise: one directory for each first part of the keys
+
+
+def policy(permissions: Iterable[Permission], *, generalise: Sequence[str] = ()) -> dict[str, Any]:
+    """The document. `generalise`: prefixes; what begins with one of them becomes that prefix and `*`. AUTOMATIC: as they are found.
 
     Raises UsageError when there is nothing to allow.
     """
@@ -111,11 +114,11 @@ def policy(permissions: Iterable[Permission], *, generalise: bool = False) -> di
     )
 
 
-def _on_resources(found: Mapping[str, set[str]], *, generalise: bool) -> list[dict[str, Any]]:
+def _on_resources(found: Mapping[str, set[str]], *, generalise: Sequence[str]) -> list[dict[str, Any]]:
     """Actions on exactly the same resources stand in one statement, so that none is allowed more than it used."""
     grouped: dict[tuple[str, ...], list[str]] = {}
     for action, resources in found.items():
-        written = _directories(resources) if generalise else {_literal(resource) for resource in resources}
+        written = _directories(resources, generalise) if generalise else {_literal(resource) for resource in resources}
         grouped.setdefault(tuple(sorted(written)), []).append(action)
     return [
         {"Action": _one_or_list(sorted(actions)), "Resource": _one_or_list(resources)}
@@ -123,13 +126,15 @@ def _on_resources(found: Mapping[str, set[str]], *, generalise: bool) -> list[di
     ]
 
 
-def _of_listings(found: Mapping[tuple[str, str], set[str | None]], *, generalise: bool) -> list[dict[str, Any]]:
+def _of_listings(
+    found: Mapping[tuple[str, str], set[str | None]], *, generalise: Sequence[str]
+) -> list[dict[str, Any]]:
     grouped: dict[tuple[str, tuple[str, ...] | None], list[str]] = {}
     for (action, bucket), prefixes in found.items():
         # A listing without a prefix, or of the empty one, showed the whole bucket: no condition could allow it and less.
         named = {prefix for prefix in prefixes if prefix}
         whole = len(named) < len(prefixes)
-        written = _folded(named) if generalise else {_escaped(prefix) for prefix in named}
+        written = _folded(named, generalise) if generalise else {_escaped(prefix) for prefix in named}
         grouped.setdefault((bucket, None if whole else tuple(sorted(written))), []).append(action)
     out: list[dict[str, Any]] = []
     for (bucket, prefixes), actions in sorted(grouped.items(), key=lambda item: (item[0][0], item[0][1] or ())):
@@ -141,7 +146,7 @@ def _of_listings(found: Mapping[tuple[str, str], set[str | None]], *, generalise
     return out
 
 
-def _directories(resources: Iterable[str]) -> set[str]:
+def _directories(resources: Iterable[str], prefixes: Sequence[str]) -> set[str]:
     """Objects' ARNs by bucket, folded; every other resource as it is."""
     out: set[str] = set()
     keys: dict[str, set[str]] = {}
@@ -150,12 +155,17 @@ def _directories(resources: Iterable[str]) -> set[str]:
             keys.setdefault(match[1], set()).add(match[2])
         else:
             out.add(_literal(resource))
-    return out | {f"{bucket}{pattern}" for bucket, found in keys.items() for pattern in _folded(found)}
+    return out | {f"{bucket}{pattern}" for bucket, found in keys.items() for pattern in _folded(found, prefixes)}
 
 
-def _folded(keys: Iterable[str]) -> set[str]:
-    """`raw/a/1` and `raw/b/2` -> `raw/*`; a key without a slash stays itself."""
+def _folded(keys: Iterable[str], prefixes: Sequence[str]) -> set[str]:
+    """`raw/a/1` and `raw/b/2` -> `raw/*`; a key without a slash, or with none of the prefixes given, stays itself."""
     out: set[str] = set()
+    if tuple(prefixes) != AUTOMATIC:
+        for key in keys:
+            found = next((prefix for prefix in sorted(prefixes, key=len) if key.startswith(prefix)), None)
+            out.add(_escaped(key) if found is None else _escaped(found) + "*")
+        return out
     groups: dict[str, list[list[str]]] = {}
     for key in keys:
         first, slash, _ = key.partition("/")

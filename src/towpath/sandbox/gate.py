@@ -270,6 +270,10 @@ class Gate:
             # The emulator's markers are numbers.
             if not str(parameters.get("Marker", "0")).isdecimal():
                 raise AwsError("ValidationError", "Invalid Marker.", 400)
+            # The emulator looks for a key through all accounts.
+            access_key = str(parameters.get("AccessKeyId", ""))
+            if operation.name == "GetAccessKeyLastUsed" and self._keys.account_of(access_key) != account:
+                raise AwsError("NoSuchEntity", f"The Access Key with id {access_key} cannot be found", 404)
             return _with_unique_ids(
                 self._backend.call(request, service="iam", region=self._state.region, account=account)
             )

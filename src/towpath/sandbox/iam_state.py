@@ -92,7 +92,7 @@ class IamState:
             self._cache = {key: value for key, value in self._cache.items() if key[0] != account}
 
     def role(self, account: str, name: str) -> Role | None:
-        return self._cached(account, "role", name.lower(), lambda: self._read_role(account, name))
+        return self._cached(account, "role", name, lambda: self._read_role(account, name))
 
     def user(self, account: str, name: str) -> User | None:
         if not name:
@@ -129,7 +129,8 @@ class IamState:
         value = read()
         with self._lock:
             # A write may have passed while we read; then the value serves this one decision and is not kept.
-            if self._generation.get(account, 0) == generation:
+            # What is not there is not kept either: names are anybody's to ask for.
+            if value is not None and self._generation.get(account, 0) == generation:
                 self._cache[key] = value
         return value
 

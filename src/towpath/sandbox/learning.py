@@ -62,7 +62,7 @@ class Learned:
         return self.second.status == 0 and all(_what(call) in before for call in self.second.seen.refused)
 
 
-def learn_by_running(job: Job, *, generalise: bool) -> Learned:
+def learn_by_running(job: Job, *, generalise: Sequence[str] = ()) -> Learned:
     """Raises WorldError when the command fails even where everything is allowed, UsageError when it asks for nothing."""
     first = run(job, EVERYTHING)
     if first.status != 0:

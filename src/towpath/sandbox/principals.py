@@ -85,6 +85,11 @@ class Keys:
     def find(self, access_key: str) -> Key | None:
         return None if access_key in self._inactive else self._keys.get(access_key)
 
+    def account_of(self, access_key: str) -> str | None:
+        """Whose account's key it is, active or not."""
+        key = self._keys.get(access_key)
+        return key.principal.account if key is not None else None
+
     def add(self, key: Key) -> Key:
         with self._lock:
             self._keys[key.access_key] = key

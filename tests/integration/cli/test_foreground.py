@@ -214,7 +214,7 @@ def test_reset_empties_it_and_asks_first() -> None:
     )
     assert done.returncode == 0, done.stderr
     status, before, said, after, calls = done.stdout.splitlines()
-    assert (status, before, said, after) == ("130", "1", "the sandbox is as it was when it started", "0")
+    assert (status.strip(), before, said, after) == ("130", "1", "the sandbox is as it was when it started", "0")
     assert [call["action"] for call in json.loads(calls)] == ["s3:ListAllMyBuckets"]
     assert "empty the sandbox at" in done.stderr
 

@@ -64,7 +64,7 @@ def test_a_script_passes_under_what_it_was_seen_to_need(script: str) -> None:
 
 @pytest.mark.long
 def test_one_action_more_is_refused_and_no_action_can_be_taken_out(script: str) -> None:
-    policy = learning.learn_by_running(job(script), generalise=False).policy
+    policy = learning.learn_by_running(job(script), generalise=()).policy
     assert learning.run(job(script), policy).status == 0
     more = learning.run(job(script, "more"), policy)
     assert more.status == 1
@@ -81,10 +81,10 @@ def test_one_action_more_is_refused_and_no_action_can_be_taken_out(script: str) 
 
 @pytest.mark.long
 def test_keys_that_differ_need_a_prefix(script: str) -> None:
-    exact = learning.learn_by_running(job(script, "random"), generalise=False)
+    exact = learning.learn_by_running(job(script, "random"), generalise=())
     assert not exact.holds
     assert [call["action"] for call in exact.second.seen.refused] == ["s3:PutObject"]
-    folded = learning.learn_by_running(job(script, "random"), generalise=True)
+    folded = learning.learn_by_running(job(script, "random"), generalise=("prefix",))
     assert folded.holds
     assert [item["Resource"] for item in bare(folded.policy) if "s3:PutObject" in item["Action"]] == [
         "arn:aws:s3:::lake/raw/*"
@@ -94,11 +94,11 @@ def test_keys_that_differ_need_a_prefix(script: str) -> None:
 @pytest.mark.long
 def test_a_command_that_fails_under_everything_teaches_nothing(script: str) -> None:
     with pytest.raises(WorldError, match="although everything was allowed"):
-        learning.learn_by_running(learning.Job(command=["sh", "-c", "exit 3"]), generalise=False)
+        learning.learn_by_running(learning.Job(command=["sh", "-c", "exit 3"]), generalise=())
     with pytest.raises(UsageError, match="nothing is left to learn"):
-        learning.learn_by_running(learning.Job(command=["true"]), generalise=False)
+        learning.learn_by_running(learning.Job(command=["true"]), generalise=())
     with pytest.raises(UsageError, match="cannot run no-such-command"):
-        learning.learn_by_running(learning.Job(command=["no-such-command"]), generalise=False)
+        learning.learn_by_running(learning.Job(command=["no-such-command"]), generalise=())
 
 
 def test_the_command_holds_a_token_and_no_key(tmp_path: Path) -> None:

@@ -120,6 +120,9 @@ def test_guard_stops_before_the_source_is_opened(lake: Lake, tmp_path: Path) -> 
 
 def test_permission_the_role_lacks_is_said(lake: Lake, tmp_path: Path) -> None:
     path = database(tmp_path / "t.sqlite", "CREATE TABLE a (id INTEGER)", "INSERT INTO a VALUES (1)")
+    lake.s3().create_bucket(
+        Bucket="lake-not-ours", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )  # a bucket that is not there is told before a permission that is not
     result = lake.run({"sqlite": path}, pipeline={"destination": {"s3": {"bucket": "lake-not-ours"}}})
     assert result.status == "failed"
     assert result.error is not None

@@ -76,6 +76,10 @@ def test_state_of_one_account_is_not_anothers(world: World, code: Code) -> None:
     assert sessions[B].list_users()["Users"]
     assert "iam:ListUsers" in code(sessions[A].list_users)
     assert "iam:ListRoles" in code(sessions[B].list_roles)
+    key = user(world, B)[1]["AccessKeyId"]
+    of_b = world.client("iam", root(world, B))
+    assert of_b.get_access_key_last_used(AccessKeyId=key)["UserName"]
+    assert code(lambda: world.client("iam").get_access_key_last_used(AccessKeyId=key)).startswith("NoSuchEntity")
     # A change in one counts in that one only.
     world.client("iam", root(world, A)).delete_role_policy(RoleName=name, PolicyName="inline")
     assert code(sessions[A].list_roles).startswith("AccessDenied")

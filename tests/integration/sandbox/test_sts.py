@@ -527,3 +527,10 @@ def test_policy_that_cannot_be_read_is_no_missing_policy(world: World, strange: 
     answer = httpx2.post(world.sandbox.endpoint, data=form | strange, trust_env=False)
     assert answer.status_code == 400
     assert "<AccessKeyId>" not in answer.text
+
+
+def test_asking_for_a_name_in_another_case_spoils_nothing(world: World, code: Code) -> None:
+    name = fresh("Case")
+    world.role(name)
+    assert code(lambda: world.exchange(world.token(), name.lower())).startswith("AccessDenied")
+    assert world.exchange(world.token(), name)["Credentials"]

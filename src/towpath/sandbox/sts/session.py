@@ -113,7 +113,7 @@ def policies(parameters: Mapping[str, Any], managed: ManagedPolicy) -> tuple[Nam
     found: list[NamedPolicy] = []
     if text is not None:
         try:
-            document = parse_policy(str(text), kind=PolicyKind.IDENTITY, name="session policy")
+            document = parse_policy(str(text), kind=PolicyKind.SESSION, name="session policy")
         except PolicyError as error:
             raise AwsError("MalformedPolicyDocument", f"{error.reason}", 400, why=str(error)) from None
         found.append(NamedPolicy(name="session policy", document=document))
