@@ -80,30 +80,32 @@ def _fill(state: Path, roles: int) -> None:
 
     command = [sys.executable, "-c", wrk.TOWPATH, "sandbox", "--port", "0", "--json", "--state", str(state)]
     with subprocess.Popen(command, env=wrk.environment(), cwd=wrk.ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        environment = json.loads(process.stdout.readline())["environment"]
+        try:
+            assert process.stdout is not None
+            environment = json.loads(process.stdout.readline())["environment"]
 
-        def client(service: str, key: str, secret: str) -> Any:
-            return boto3.client(
-                service,
-                endpoint_url=environment["AWS_ENDPOINT_URL"],
-                region_name="eu-west-1",
-                aws_access_key_id=key,
-                aws_secret_access_key=secret,
-            )
+            def client(service: str, key: str, secret: str) -> Any:
+                return boto3.client(
+                    service,
+                    endpoint_url=environment["AWS_ENDPOINT_URL"],
+                    region_name="eu-west-1",
+                    aws_access_key_id=key,
+                    aws_secret_access_key=secret,
+                )
 
-        iam = client("iam", environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
-        iam.create_user(UserName="maker")
-        allow = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-        iam.put_user_policy(UserName="maker", PolicyName="p", PolicyDocument=document)
-        key = iam.create_access_key(UserName="maker")["AccessKey"]
-        sts = client("sts", key["AccessKeyId"], key["SecretAccessKey"])
-        for number in range(roles):
-            role = iam.create_role(RoleName=f"r{number}", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
-            iam.put_role_policy(RoleName=f"r{number}", PolicyName="p", PolicyDocument=document)
-            sts.assume_role(RoleArn=role["Arn"], RoleSessionName="s")
-        process.kill()
+            iam = client("iam", environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+            iam.create_user(UserName="maker")
+            allow = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+            document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+            iam.put_user_policy(UserName="maker", PolicyName="p", PolicyDocument=document)
+            key = iam.create_access_key(UserName="maker")["AccessKey"]
+            sts = client("sts", key["AccessKeyId"], key["SecretAccessKey"])
+            for number in range(roles):
+                role = iam.create_role(RoleName=f"r{number}", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
+                iam.put_role_policy(RoleName=f"r{number}", PolicyName="p", PolicyDocument=document)
+                sts.assume_role(RoleArn=role["Arn"], RoleSessionName="session")
+        finally:
+            process.kill()
 
 
 if __name__ == "__main__":

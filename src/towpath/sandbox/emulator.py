@@ -13,9 +13,12 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -48,7 +51,8 @@ class Emulator:
         self._clock = _Clock()
         # moto makes an endpoint's name when its EKS is imported: the same one in every process.
         _seed("import")
-        _without_the_users_profile()
+        sys.meta_path.insert(0, _WithoutTheUsersProfile())
+        importlib.import_module("moto.eks.models")
         _seed(secrets.token_hex(32))
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -178,17 +182,40 @@ def sdk_session() -> Any:
     return botocore.session.Session(session_vars=nothing)
 
 
-def _without_the_users_profile() -> None:
-    """The emulator asks the SDK for lists of regions, one of them when it is imported: with the user's AWS_PROFILE that can fail."""
-    boto3: Any = importlib.import_module("boto3")
-    ours, theirs = partial(boto3.Session, botocore_session=sdk_session()), boto3.Session
-    boto3.Session = ours
-    try:
-        for name in ("core.base_backend", "ec2.models.availability_zones_and_regions", "eks.utils"):
-            module: Any = importlib.import_module(f"moto.{name}")
-            module.Session = ours
-    finally:
-        boto3.Session = theirs
+# Modules of moto that ask the SDK for lists of regions, the last one when it is imported: with the user's AWS_PROFILE that can fail.
+_ASKING: Final = frozenset(
+    {"moto.core.base_backend", "moto.eks.utils", "moto.ec2.models.availability_zones_and_regions"}
+)
+
+
+class _WithoutTheUsersProfile(MetaPathFinder):
+    """Has those modules imported with an SDK session of our own, whenever that is: EC2 alone takes half a second, and is seldom asked."""
+
+    def __init__(self) -> None:
+        self._boto3: Any = importlib.import_module("boto3")
+        self._ours = partial(self._boto3.Session, botocore_session=sdk_session())
+        for name in _ASKING & sys.modules.keys():
+            sys.modules[name].Session = self._ours  # pyright: ignore[reportAttributeAccessIssue]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None, /
+    ) -> ModuleSpec | None:
+        if fullname not in _ASKING:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        original = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            theirs, self._boto3.Session = self._boto3.Session, self._ours
+            try:
+                original(module)
+            finally:
+                self._boto3.Session = theirs
+
+        spec.loader.exec_module = exec_module
+        return spec
 
 
 def _closing(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 @lru_cache(maxsize=1)
 def _loader() -> Any:
-    import botocore.session
+    # Not a session of the user's: with an AWS_PROFILE that is not there it would refuse to load anything.
+    from towpath.sandbox.emulator import sdk_session
 
-    return botocore.session.Session().get_component("data_loader")
+    return sdk_session().get_component("data_loader")
 
 
 @lru_cache(maxsize=64)
