@@ -105,8 +105,9 @@ class Emulator:
                 ) from error
             finally:
                 self._clock.fixed = None
-        if service != "s3" and (answer.header("content-type") or "").startswith("text/html"):
-            # A page of the web framework below the emulator: no route of it takes such a path.
+        if service != "s3" and answer.status in {404, 405} and answer.body[:15].lower() == b"<!doctype html>":
+            # A page of the web framework below the emulator: no route of it takes such a path. (By its type alone it cannot be known:
+            # the older services answer JSON under text/html.)
             raise AwsError("UnknownOperationException", f"{request.method} {request.path[:120]} is no operation.", 404)
         return answer
 
