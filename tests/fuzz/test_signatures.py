@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,6 +153,31 @@ def test_a_presigned_query_changed(door: Door, examples: int) -> None:
             assert door.reached == []
 
     fuzzing(examples)(given(st.data())(check))()
+
+
+def test_a_signature_given_twice(door: Door) -> None:
+    """It is not in what is signed, so another one beside it would not be noticed."""
+    right = presigned(plain("GET", f"/{BUCKET}/present"), door.key)
+    assert door.knock(right).status == 200
+    last = right.query.rpartition("&")[2]
+    for query in (f"{right.query}&{last}", f"X-Amz-Signature=0&{right.query}"):
+        refused(door, replace(right, query=query))
+
+
+@pytest.mark.parametrize("stamp", ["99991231T235959Z", "00010101T000000Z"])
+def test_the_ends_of_time(door: Door, stamp: str) -> None:
+    scope = f"{door.key.access_key}%2F{stamp[:8]}%2Feu-west-1%2Fs3%2Faws4_request"
+    query = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={scope}&X-Amz-Date={stamp}&X-Amz-Expires=604800&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
+    refused(door, plain("GET", f"/{BUCKET}/present", query=query))
+    authorization = SCOPE_HEADER.format(scope.replace("%2F", "/"), "host;x-amz-content-sha256;x-amz-date", "00")
+    dated = {"x-amz-date": stamp, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "authorization": authorization}
+    refused(door, plain("GET", f"/{BUCKET}/present", headers=dated))
+    refused(
+        door,
+        plain(
+            "GET", f"/{BUCKET}/present", headers={**dated, "x-amz-date": "", "date": "Fri, 31 Dec 9999 23:59:59 -1200"}
+        ),
+    )
 
 
 @EVERYDAY

@@ -94,3 +94,9 @@ def test_without_a_rule_a_difference_is_told(monkeypatch: pytest.MonkeyPatch) ->
     with Engine() as engine, pytest.raises(AssertionError, match="iam-simulate"):
         for rule in RULES:
             comparison.compare(engine, rule.example, comparison.Tally())
+
+
+def test_without_node_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert missing() is None
+    monkeypatch.setenv("PATH", "")
+    assert missing() == "the second opinion on decisions needs node, which is not on this machine's PATH"

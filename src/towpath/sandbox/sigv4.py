@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.s3 import streams
@@ -137,7 +137,7 @@ def _malformed(reason: str, *, s3: bool) -> AwsError:
 def _stamp_of_date(text: str) -> str:
     try:
         return parsedate_to_datetime(text).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""
 
 
@@ -146,6 +146,9 @@ def _from_query(request: Request) -> Scope:
     code = "AuthorizationQueryParametersError"
     if found["X-Amz-Algorithm"] != ALGORITHM:
         raise AwsError(code, f'X-Amz-Algorithm only supports "{ALGORITHM}"', 400)
+    names = [name for name, _ in parse_qsl(request.query, keep_blank_values=True)]
+    if repeated := [name for name in ("X-Amz-Algorithm", *_PRESIGN) if names.count(name) > 1]:
+        raise AwsError(code, f"{repeated[0]} is given more than once", 400)
     if missing := [name for name in _PRESIGN if name not in found]:
         raise AwsError(code, f"Query-string authentication requires {', '.join(missing)}", 400)
     try:
@@ -282,12 +285,13 @@ def _does_not_match() -> AwsError:
 
 def _check_time(scope: Scope, now: datetime, *, s3: bool) -> None:
     if scope.expires is not None:
+        # First what is to come: to the last days of the year 9999 nothing can be added.
+        if scope.timestamp > now + SKEW:
+            raise AwsError("AccessDenied", "Request is not yet valid", 403)
         if now > scope.timestamp + scope.expires:
             raise AwsError(
                 "AccessDenied", "Request has expired", 403, why=f"presigned at {scope.timestamp}, for {scope.expires}"
             )
-        if scope.timestamp > now + SKEW:
-            raise AwsError("AccessDenied", "Request is not yet valid", 403)
         return
     if abs(now - scope.timestamp) <= SKEW:
         return
