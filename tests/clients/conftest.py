@@ -169,8 +169,12 @@ def pod(towpath_sandbox: Sandbox, tmp_path: Path) -> Iterator[Pod]:
         "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
         "Resource": [f"arn:aws:s3:::{name}/{ALLOWED}*", f"arn:aws:s3:::{name}/{ALLOWED.rstrip('/')}"],
     }  # s3fs asks for the folder's own name
-    # Without a condition on s3:prefix: under one, S3 says 403 and not 404 of a key that is not there, which s3fs and deltalake ask for.
-    listing = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{name}"}
+    listing = {
+        "Effect": "Allow",
+        "Action": "s3:ListBucket",
+        "Resource": f"arn:aws:s3:::{name}",
+        "Condition": {"StringLike": {"s3:prefix": [f"{ALLOWED}*", ALLOWED.rstrip("/")]}},
+    }
     iam.put_role_policy(RoleName=name, PolicyName="lake", PolicyDocument=_policy(objects, listing))
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
     home = tmp_path / "home"

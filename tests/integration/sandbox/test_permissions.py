@@ -134,6 +134,27 @@ def test_listing_is_limited_by_prefix(world: World, bucket: str, code: Code) -> 
     assert code(lambda: s3.list_objects_v2(Bucket=bucket)).startswith("AccessDenied")
 
 
+def test_listing_limited_by_prefix_tells_of_missing_keys_below_it(world: World, bucket: str, code: Code) -> None:
+    listing = {
+        "Effect": "Allow",
+        "Action": "s3:ListBucket",
+        "Resource": f"arn:aws:s3:::{bucket}",
+        "Condition": {"StringLike": {"s3:prefix": ["raw/*"]}},
+    }
+    _, keys = session(
+        world, listing, {"Effect": "Allow", "Action": "s3:*Object", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    )
+    s3 = world.client("s3", keys)
+    source = {"Bucket": bucket, "Key": "raw/none"}
+    assert code(lambda: s3.get_object(Bucket=bucket, Key="raw/none")).startswith("NoSuchKey")
+    assert code(lambda: s3.head_object(Bucket=bucket, Key="raw/none")).startswith("404")
+    assert code(lambda: s3.copy_object(Bucket=bucket, Key="to", CopySource=source)).startswith("NoSuchKey")
+    assert code(lambda: s3.get_object(Bucket=bucket, Key="other/none")).startswith("AccessDenied")
+    assert code(lambda: s3.head_object(Bucket=bucket, Key="other/none")).startswith("403")
+    source["Key"] = "other/none"
+    assert code(lambda: s3.copy_object(Bucket=bucket, Key="raw/to", CopySource=source)).startswith("AccessDenied")
+
+
 def test_change_of_a_policy_counts_at_once(world: World, bucket: str, code: Code) -> None:
     name, keys = session(world, {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"})
     s3 = world.client("s3", keys)

@@ -311,10 +311,14 @@ class S3:
                 self._buckets.follow(request, account=bucket.owner)
 
     def _may_know(self, asked: Asked) -> None:
-        """Who may not list the bucket is not told that a key is free ("GetObject", S3 API reference)."""
-        copies = asked.operation.name in _COPYING
-        name = copy_source(asked.request).bucket if copies else asked.address.bucket
-        self._allow(asked, Need(action="s3:ListBucket", resource=f"arn:{self._partition}:s3:::{name}"))
+        """Who may not list the key is not told that it is free ("GetObject", S3 API reference).
+
+        Listing limited by s3:prefix is asked for the key: with it S3 was seen to answer 404 below the prefix (kopia/kopia#3072).
+        """
+        copied = copy_source(asked.request) if asked.operation.name in _COPYING else None
+        bucket, key = (copied.bucket, copied.key) if copied else (asked.address.bucket, asked.address.key)
+        resource = f"arn:{self._partition}:s3:::{bucket}"
+        self._allow(asked, Need(action="s3:ListBucket", resource=resource, context={"s3:prefix": key}))
 
     def _account(self, asked: Asked) -> str:
         return asked.bucket.owner if asked.bucket is not None else asked.caller.principal.account
