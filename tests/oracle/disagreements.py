@@ -168,8 +168,8 @@ def _names_aws_star(statement: Mapping[str, Any]) -> bool:
 
 
 def _variables(text: str) -> list[tuple[str, str | None]]:
-    """Names and defaults, as `${name, 'default'}` has them."""
-    found = re.findall(r"\$\{([^},${]*)(?:, ('[^']*'))?\}", text)
+    """Names and defaults, as `${name, 'default'}` has them; what is written otherwise is a name that no request has."""
+    found = re.findall(r"\$\{([^}${]*?)(?:, ('[^']*'))?\}", text)
     return [(name.strip().lower(), default[1:-1] if default else None) for name, default in found]
 
 
@@ -233,6 +233,15 @@ RULES: tuple[Rule, ...] = (
         name="seconds and dates",
         holds=any_condition(_epoch_and_date),
         example=when({"DateEquals": {"aws:EpochTime": "2026-06-01T12:00:00Z"}}, {"aws:EpochTime": "1780315200"}),
+    ),
+    Rule(
+        name="a text that is no date",
+        holds=any_condition(
+            lambda each: (
+                each.base.startswith("Date") and any(not re.fullmatch(r"\d+|\d{4}-\d\d.*", got) for got in each.got)
+            )
+        ),
+        example=when({"DateLessThan": {"aws:RequestedRegion": "2026-06-01"}}, {"aws:RequestedRegion": "us-east-1"}),
     ),
     Rule(
         name="a number with something after it",

@@ -85,3 +85,9 @@ def test_nothing_at_all() -> None:
     assert code("PutBucketTagging", "") == "MissingRequestBodyError"
     assert code("CreateBucket", "") == "taken"
     assert code("GetBucketTagging", "<x") == "taken"
+
+
+def test_an_acl_without_body_is_in_a_header() -> None:
+    assert code("PutBucketAcl", "") == "MissingSecurityHeader"
+    for header in ("x-amz-acl", "x-amz-grant-read"):
+        schema.check("PutBucketAcl", Request(method="PUT", path="/lake", headers={header: "private"}))

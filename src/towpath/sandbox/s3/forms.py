@@ -254,7 +254,12 @@ def as_put(request: Request, form: Form, *, bucket: str) -> Request:
 def _tags(text: str) -> str:
     try:
         root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, DefusedXmlException, ValueError):
+    except (
+        ElementTree.ParseError,
+        DefusedXmlException,
+        ValueError,
+        LookupError,
+    ):  # LookupError: an encoding nobody knows
         raise xml.malformed() from None
     return urlencode([(xml.text(item, "Key") or "", xml.text(item, "Value") or "") for item in xml.named(root, "Tag")])
 

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 Shapes = Mapping[str, Mapping[str, Any]]
+_BY_HEADER: Final = frozenset({"PutBucketAcl", "PutObjectAcl"})  # a header can stand for their body
 _INTEGER: Final = re.compile(r"[+-]?\d{1,18}")
 
 
 @lru_cache(maxsize=256)
-def payload(operation: str) -> tuple[str, str, bool] | None:
-    """The root element, its shape, and whether it has to be there; None for an operation without an XML body."""
+def payload(operation: str) -> tuple[str, str] | None:
+    """The root element and its shape; None for an operation without an XML body."""
     model = service_models.source("s3")
     if model is None or "input" not in model["operations"].get(operation, {}):
         return None
@@ -36,23 +37,29 @@ def payload(operation: str) -> tuple[str, str, bool] | None:
     if name is None or model["shapes"][shape["members"][name]["shape"]]["type"] != "structure":
         return None
     member = shape["members"][name]
-    return str(member.get("locationName", member["shape"])), str(member["shape"]), name in shape.get("required", ())
+    return str(member.get("locationName", member["shape"])), str(member["shape"])
 
 
 def check(operation: str, request: Request) -> None:
-    """Raises AwsError MalformedXML for a body that is not what the operation takes, MissingRequestBodyError for none."""
+    """Raises AwsError MalformedXML for a body that is not what the operation takes, or says that there is none."""
     wanted = payload(operation)
     if wanted is None:
         return
-    root_name, shape, required = wanted
+    root_name, shape = wanted
     if not request.body.length:
-        if required:
-            raise AwsError("MissingRequestBodyError", "Request Body is empty", 400)
-        return
+        if operation == "CreateBucket" or (operation in _BY_HEADER and any(map(_grants, request.headers))):
+            return
+        if operation in _BY_HEADER:
+            raise AwsError("MissingSecurityHeader", "Your request was missing a required header", 400)
+        raise AwsError("MissingRequestBodyError", "Request Body is empty", 400)
     root = xml.parse(request)
     if xml.tag(root) != root_name:
         raise xml.malformed()
     _element(root, shape, _shapes())
+
+
+def _grants(header: str) -> bool:
+    return header == "x-amz-acl" or header.startswith("x-amz-grant-")
 
 
 def _shapes() -> Shapes:

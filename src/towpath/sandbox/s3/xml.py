@@ -22,7 +22,12 @@ def parse(request: Request) -> Element:
         raise malformed()
     try:
         return ElementTree.fromstring(request.body.read())
-    except (ElementTree.ParseError, DefusedXmlException, ValueError):
+    except (
+        ElementTree.ParseError,
+        DefusedXmlException,
+        ValueError,
+        LookupError,
+    ):  # LookupError: an encoding nobody knows
         raise malformed() from None
 
 
