@@ -42,6 +42,8 @@ class Head:
 
 def read(event: h11.Request) -> Head:
     """The request that h11 read. Raises BadRequest."""
+    if event.http_version not in {b"1.0", b"1.1"}:
+        raise BadRequest(505, "HTTP/1.1 is spoken here")
     path, query = _target(event.target)
     return Head(method=event.method.decode("ascii"), path=path, query=query, headers=_headers(event))
 
@@ -89,7 +91,7 @@ def response(status: int, headers: Iterable[tuple[str, str]]) -> h11.Response:
 
 
 def _one_line(value: str) -> str:
-    return value if value.isprintable() else re.sub(r"[\x00-\x1f\x7f]", " ", value).strip()
+    return value if value.isprintable() else re.sub(r"[\x00-\x1f\x7f]", " ", value).strip(" \t")
 
 
 @lru_cache(maxsize=64)
