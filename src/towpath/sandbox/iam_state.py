@@ -5,6 +5,7 @@ Documents are parsed and compiled once and then serve every decision until the n
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from towpath.iam.decide import NamedPolicy
 from towpath.iam.policy import PolicyDocument, PolicyKind, parse_policy
 from towpath.sandbox import unique_ids
 from towpath.sandbox.backend import Backend
+
+_NAME: Final = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)  # what could be the name of a role or a user at all
 
 # The region that signs IAM's calls, by partition ("Managing AWS Regions", IAM endpoints in the AWS General Reference).
 IAM_REGIONS: Final = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
@@ -92,10 +95,12 @@ class IamState:
             self._cache = {key: value for key, value in self._cache.items() if key[0] != account}
 
     def role(self, account: str, name: str) -> Role | None:
+        if not _NAME.fullmatch(name):
+            return None
         return self._cached(account, "role", name, lambda: self._read_role(account, name))
 
     def user(self, account: str, name: str) -> User | None:
-        if not name:
+        if not _NAME.fullmatch(name):
             return None
         return self._cached(account, "user", name, lambda: self._read_user(account, name))
 

@@ -8,6 +8,7 @@ decoded, so that the gate and the emulator cannot read two things out of one req
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ _TAGGED: Final = frozenset(
         "PutObjectVersionTagging",
     ]
 )
+_NUMBERS: Final = frozenset({"max-keys", "max-parts", "max-uploads", "partNumber", "part-number-marker"})
 Allow = Callable[[Need, Target, Caller], None]
 Starts = Callable[[Need], None]
 
@@ -186,6 +188,9 @@ class S3:
             self._check_policy(request, bucket, user)
         if operation.selector and operation.method == "PUT":
             schema.check(operation.name, request)
+        for name in _NUMBERS & request.arguments.keys():
+            if not re.fullmatch(r"[+-]?\d{1,12}", request.arguments[name], re.ASCII):
+                raise AwsError("InvalidArgument", f"Provided {name} not an integer or within integer range", 400)
         if operation.name == "CopyObject":
             self._check_copied_tags(asked, own)
 
