@@ -18,7 +18,7 @@ test: $(STAMP) ## everything that can run on this machine
 	.venv/bin/python -m pytest -n 2 --dist loadgroup -m "not long"
 
 long: $(STAMP) ## what takes minutes
-	.venv/bin/python -m pytest -m long
+	.venv/bin/python -m pytest -n 2 --dist loadgroup -m long
 
 test-aws: $(STAMP) ## opt-in, in an account of yours (TOWPATH_TEST_AWS=ID): where AWS answers otherwise than the sandbox
 	@.venv/bin/python -m tools.aws
