@@ -274,9 +274,9 @@ class Gate:
             access_key = str(parameters.get("AccessKeyId", ""))
             if operation.name == "GetAccessKeyLastUsed" and self._keys.account_of(access_key) != account:
                 raise AwsError("NoSuchEntity", f"The Access Key with id {access_key} cannot be found", 404)
-            return _with_unique_ids(
-                self._backend.call(request, service="iam", region=self._state.region, account=account)
-            )
+            with self._state.reading(account):
+                response = self._backend.call(request, service="iam", region=self._state.region, account=account)
+            return _with_unique_ids(response)
         with self._backend.together():
             return self._iam_write(operation, request, account, parameters)
 

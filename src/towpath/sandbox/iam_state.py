@@ -74,13 +74,23 @@ class IamState:
 
         A check ("is the name taken?") and its write are one step, or two creators could both pass the check.
         """
-        with self._lock:
-            lock = self._writers.setdefault(account, threading.RLock())
-        with lock:
+        with self.reading(account):
             try:
                 yield
             finally:
                 self._changed(account)
+
+    @contextmanager
+    def reading(self, account: str) -> Generator[None]:
+        """Around reads that belong together: no write of the account comes between them.
+
+        Without it a provider could be listed and gone when it is looked at, or be absent while a write makes it anew. Order of locks:
+        the backend's `together`, then this one, then the emulator's own.
+        """
+        with self._lock:
+            lock = self._writers.setdefault(account, threading.RLock())
+        with lock:
+            yield
 
     def clear(self) -> None:
         """Everything is another now: read all of it anew."""
@@ -131,7 +141,8 @@ class IamState:
             key = (account, generation, kind, name)
             if key in self._cache:
                 return cast("T", self._cache[key])
-        value = read()
+        with self.reading(account):
+            value = read()
         with self._lock:
             # A write may have passed while we read; then the value serves this one decision and is not kept.
             # What is not there is not kept either: names are anybody's to ask for.

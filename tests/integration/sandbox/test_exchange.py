@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -228,3 +229,25 @@ def test_unreachable_issuer_is_a_communication_error(world: World, role: str, co
     header, payload = parts(world.token())
     token = forge(header, payload | {"iss": url}, lambda _: b"x" * 256)
     assert code(lambda: world.exchange(token, role)).startswith("IDPCommunicationError: ")
+
+
+def test_client_ids_change_while_tokens_are_exchanged(world: World, role: str) -> None:
+    """The provider is made anew for it, and nobody may see it gone."""
+    iam = world.client("iam")
+    arn = f"arn:aws:iam::123456789012:oidc-provider/{world.issuer_host}"
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="other")
+            iam.remove_client_id_from_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="other")
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(40):
+            assert world.exchange(world.token(), role)["Credentials"]
+            assert iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)["ClientIDList"]
+    finally:
+        stop.set()
+        changing.join()
