@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,13 +134,13 @@ def world(towpath_sandbox: Sandbox) -> World:
 @pytest.fixture
 def bucket(world: World) -> str:
     s3 = world.client("s3")
-    name = f"lake-{id(world) % 1000}-{next(_numbers)}"
+    name = f"lake-{id(world) % 1000}-{next(numbers)}"
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_object(Bucket=name, Key="raw/present", Body=b"here")
     return name
 
 
-_numbers = iter(range(10_000))
+numbers = itertools.count()  # one for every module here: they share a sandbox, and so its names
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +12,10 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from .conftest import NO_RETRY, World
+from .conftest import NO_RETRY, World, numbers
 
 Code = Callable[[Callable[[], Any]], str]
 HOME, AWAY = "123456789012", "210987654321"
-_numbers = itertools.count()
 
 
 def client(world: World, service: str, key: tuple[str, str], **config: Any) -> Any:
@@ -39,7 +37,7 @@ def root(world: World, account: str) -> tuple[str, str]:
 def user(world: World, account: str, *statements: dict[str, Any]) -> tuple[str, tuple[str, str]]:
     """A new IAM user of an account with one inline policy: its ARN and its key."""
     iam = client(world, "iam", root(world, account))
-    name = f"user-{next(_numbers)}"
+    name = f"user-{next(numbers)}"
     arn = iam.create_user(UserName=name)["User"]["Arn"]
     if statements:
         document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
@@ -215,7 +213,7 @@ def test_foreign_root_needs_the_bucket_policy_too(world: World, bucket: str, cod
 
 def test_buckets_belong_to_their_account(world: World, bucket: str, code: Code) -> None:
     home, away = client(world, "s3", root(world, HOME)), client(world, "s3", root(world, AWAY))
-    name = f"away-{next(_numbers)}"
+    name = f"away-{next(numbers)}"
     location = {"LocationConstraint": "eu-west-1"}
     away.create_bucket(Bucket=name, CreateBucketConfiguration=location)
     away.put_object(Bucket=name, Key="raw/present", Body=b"away")
@@ -240,7 +238,7 @@ def test_buckets_belong_to_their_account(world: World, bucket: str, code: Code) 
 
 def test_copy_across_accounts_needs_both_buckets(world: World, bucket: str, code: Code) -> None:
     away = client(world, "s3", root(world, AWAY))
-    name = f"target-{next(_numbers)}"
+    name = f"target-{next(numbers)}"
     away.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     arguments = {"Bucket": name, "Key": "copy", "CopySource": {"Bucket": bucket, "Key": "raw/present"}}
     assert code(lambda: away.copy_object(**arguments)) == "AccessDenied: Access Denied"
@@ -365,7 +363,7 @@ def test_acls_are_disabled_and_public_ones_blocked(world: World, bucket: str, co
 
 def test_acl_and_ownership_of_a_new_bucket(world: World, code: Code) -> None:
     s3 = client(world, "s3", root(world, HOME))
-    name = f"acl-{next(_numbers)}"
+    name = f"acl-{next(numbers)}"
     arguments = {"Bucket": name, "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
     assert code(lambda: s3.create_bucket(**arguments, ACL="public-read")).startswith(
         "InvalidBucketAclWithObjectOwnership"

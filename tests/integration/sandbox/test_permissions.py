@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .conftest import World, role_arn
+from .conftest import World, numbers, role_arn
 
 Code = Callable[[Callable[[], Any]], str]
-_numbers = itertools.count()
 
 # Call -> the permission it needs, and whether on the bucket or on the object.
 S3_CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -40,7 +38,7 @@ S3_CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 def session(world: World, *statements: dict[str, Any], **more: Any) -> tuple[str, dict[str, str]]:
-    name = f"permissions-{next(_numbers)}"
+    name = f"permissions-{next(numbers)}"
     world.role(name, *statements)
     return name, world.session(name, **more)
 
@@ -289,7 +287,7 @@ def _bad_trusts(world: World) -> dict[str, tuple[dict[str, Any], str]]:
 )
 def test_trust_policy_iam_would_not_store(world: World, code: Code, name: str) -> None:
     iam = world.client("iam")
-    role = f"trust-{next(_numbers)}"
+    role = f"trust-{next(numbers)}"
     iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(world.trust()))
     document, expected = _bad_trusts(world)[name]
     assert code(lambda: iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(document))).startswith(
@@ -315,7 +313,7 @@ def test_trust_policy_iam_would_not_store(world: World, code: Code, name: str) -
 )
 def test_provider_url_iam_would_not_take(world: World, code: Code, url: str, expected: str) -> None:
     iam = world.client("iam")
-    good = f"https://issuer.example/id/{next(_numbers)}"
+    good = f"https://issuer.example/id/{next(numbers)}"
     assert iam.create_open_id_connect_provider(Url=good, ClientIDList=["x"])
     assert code(lambda: iam.create_open_id_connect_provider(Url=good, ClientIDList=["x"])).startswith(
         "EntityAlreadyExists"
@@ -340,7 +338,7 @@ def test_names_are_unique_whatever_their_case(world: World, code: Code) -> None:
 
 def test_client_ids_are_added_and_removed(world: World, code: Code) -> None:
     iam = world.client("iam")
-    url = f"https://issuer.example/id/{next(_numbers)}"
+    url = f"https://issuer.example/id/{next(numbers)}"
     arn = iam.create_open_id_connect_provider(Url=url, ClientIDList=["a"], Tags=[{"Key": "k", "Value": "v"}])[
         "OpenIDConnectProviderArn"
     ]
@@ -357,7 +355,7 @@ def test_client_ids_are_added_and_removed(world: World, code: Code) -> None:
 def test_policy_that_grants_nothing_to_nobody(world: World, code: Code) -> None:
     iam = world.client("iam")
     good = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
-    name = f"policy-{next(_numbers)}"
+    name = f"policy-{next(numbers)}"
     assert iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(good))
     for bad in (
         "{",

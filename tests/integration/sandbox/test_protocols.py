@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +13,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from .conftest import World
+from .conftest import World, numbers
 
 Code = Callable[[Callable[[], Any]], str]
-_numbers = itertools.count()
 # Service, a call that needs nothing, its action, and the protocol boto3 speaks.
 CALLS = {
     "iam": ("list_users", "iam:ListUsers", "query"),
@@ -35,7 +33,7 @@ CBOR = {"smithy_protocol": "rpc-v2-cbor", "Content_Type": "application/cbor"}
 @pytest.mark.parametrize("service", sorted(CALLS))
 def test_refusal_as_boto3_reads_it(world: World, code: Code, service: str) -> None:
     call, action, protocol = CALLS[service]
-    names = [f"protocol-{next(_numbers)}" for _ in range(2)]
+    names = [f"protocol-{next(numbers)}" for _ in range(2)]
     world.role(names[0], {"Effect": "Allow", "Action": action, "Resource": "*"})
     world.role(names[1], {"Effect": "Allow", "NotAction": action, "Resource": "*"})
     allowed: Any = world.client(service, world.session(names[0]))

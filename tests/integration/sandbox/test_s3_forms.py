@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,9 +12,7 @@ import httpx2
 import pytest
 from botocore.config import Config
 
-from .conftest import World
-
-_numbers = itertools.count()
+from .conftest import World, numbers
 
 
 def presigned(world: World, bucket: str, credentials: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
@@ -239,12 +236,12 @@ def test_content_type_is_checked_item_by_item(world: World, bucket: str) -> None
 
 def test_form_needs_the_permissions_of_its_put(world: World, bucket: str) -> None:
     for action, status in (("s3:PutObject", 204), ("s3:GetObject", 403)):
-        name = f"form-{next(_numbers)}"
+        name = f"form-{next(numbers)}"
         world.role(name, {"Effect": "Allow", "Action": action, "Resource": f"arn:aws:s3:::{bucket}/up/*"})
         form = presigned(world, bucket, world.session(name))
         assert post(form).status_code == status
     assert "because no identity-based policy allows the s3:PutObject action" in code(post(form))
-    name = f"form-{next(_numbers)}"
+    name = f"form-{next(numbers)}"
     condition = {"StringEquals": {"s3:authType": "POST"}}
     world.role(name, {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*", "Condition": condition})
     assert post(presigned(world, bucket, world.session(name))).status_code == 204

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import World
+from .conftest import World, numbers
 
 Code = Callable[[Callable[[], Any]], str]
-_numbers = itertools.count()
 LATER = datetime.now(UTC) + timedelta(days=10)
 TAGS = {"TagSet": [{"Key": "team", "Value": "a"}]}
 SOURCE = {"CopySource": "{bucket}/raw/present"}
@@ -93,7 +91,7 @@ THEN = {"policy": "NoSuchBucketPolicy"}  # what is allowed and then is not there
 def versioned(world: World) -> dict[str, str]:
     """A versioned bucket with Object Lock, an object of one version, a tagged one, and an upload begun."""
     s3 = world.client("s3")
-    name = f"versioned-{next(_numbers)}"
+    name = f"versioned-{next(numbers)}"
     s3.create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}, ObjectLockEnabledForBucket=True
     )
@@ -116,7 +114,7 @@ def _filled(value: Any, found: dict[str, str]) -> Any:
 
 
 def client(world: World, actions: list[str]) -> Any:
-    name = f"needs-{next(_numbers)}"
+    name = f"needs-{next(numbers)}"
     world.role(name, {"Effect": "Allow", "Action": [f"s3:{action}" for action in actions], "Resource": "*"})
     return world.client("s3", world.session(name))
 
@@ -155,16 +153,16 @@ def test_new_bucket_with_more_than_a_name(world: World, code: Code) -> None:
     ):
         for missing in actions:
             rest = [action for action in ["CreateBucket", *actions] if action != missing]
-            name = f"made-{next(_numbers)}"
+            name = f"made-{next(numbers)}"
             call = partial(client(world, rest).create_bucket, Bucket=name, **location, **more)
             assert f"s3:{missing}" in code(call)
         s3 = client(world, ["CreateBucket", *actions])
-        s3.create_bucket(Bucket=f"made-{next(_numbers)}", **location, **more)
+        s3.create_bucket(Bucket=f"made-{next(numbers)}", **location, **more)
     world.role("made-anywhere", {"Effect": "Allow", "Action": "s3:CreateBucket", "Resource": "*", "Condition": {"StringEquals": {"s3:locationconstraint": "eu-west-1"}}})  # fmt: skip
     s3 = world.client("s3", world.session("made-anywhere"))
-    s3.create_bucket(Bucket=f"made-{next(_numbers)}", **location)
+    s3.create_bucket(Bucket=f"made-{next(numbers)}", **location)
     other = {"CreateBucketConfiguration": {"LocationConstraint": "eu-central-1"}}
-    assert code(lambda: s3.create_bucket(Bucket=f"made-{next(_numbers)}", **other)).startswith("AccessDenied")
+    assert code(lambda: s3.create_bucket(Bucket=f"made-{next(numbers)}", **other)).startswith("AccessDenied")
 
 
 def test_replication_passes_its_role(world: World, bucket: str, code: Code) -> None:
@@ -253,7 +251,7 @@ def test_condition_keys_of_the_request(
     also = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObjectTagging", "s3:PutObjectAcl"], "Resource": "*"}
     if call == "put_object_tagging":
         also["Action"] = "s3:GetObject"
-    name = f"condition-{next(_numbers)}"
+    name = f"condition-{next(numbers)}"
     text = json.loads(json.dumps(condition).replace("{bucket}", bucket))
     world.role(name, {"Effect": "Allow", "Action": f"s3:{action}", "Resource": "*", "Condition": text}, also)
     s3 = world.client("s3", world.session(name))
@@ -272,7 +270,7 @@ def test_principal_and_request_tags(world: World, bucket: str, code: Code) -> No
         "Resource": f"arn:aws:s3:::{bucket}/${{aws:PrincipalTag/team}}/*",
     }
     for team, allowed in (("raw", True), ("other", False)):
-        name = f"tagged-{next(_numbers)}"
+        name = f"tagged-{next(numbers)}"
         world.role(name, own, Tags=[{"Key": "team", "Value": team}])
         s3 = world.client("s3", world.session(name))
         if allowed:
@@ -289,7 +287,7 @@ def test_principal_and_request_tags(world: World, bucket: str, code: Code) -> No
         ([{"Key": "team", "Value": "a"}, {"Key": "more", "Value": "x"}], False),
         ([], False),
     ):
-        name = f"made-{next(_numbers)}"
+        name = f"made-{next(numbers)}"
         call = partial(iam.create_role, RoleName=name, AssumeRolePolicyDocument=trust, Tags=tags)
         if allowed:
             assert call()["Role"]["Arn"]

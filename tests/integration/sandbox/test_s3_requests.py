@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
 import socket
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from towpath.sandbox.wire import Request
 from .conftest import NO_RETRY, World
 
 Code = Callable[[Callable[[], Any]], str]
-_numbers = itertools.count()
 EMPTY = hashlib.sha256().hexdigest()
 
 

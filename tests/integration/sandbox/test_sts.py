@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,11 +15,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from .conftest import World, role_arn
+from .conftest import World, numbers, role_arn
 from .test_exchange import parts
 
 Code = Callable[[Callable[[], Any]], str]
-_numbers = itertools.count()
 
 TAGS = "https://aws.amazon.com/tags"
 SOURCE = "https://aws.amazon.com/source_identity"
@@ -28,7 +26,7 @@ READ_ONLY = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 
 
 def fresh(prefix: str) -> str:
-    return f"{prefix}-{next(_numbers)}"
+    return f"{prefix}-{next(numbers)}"
 
 
 def policy(*statements: dict[str, Any]) -> str:
