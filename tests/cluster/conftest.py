@@ -6,6 +6,7 @@ The sandbox runs as its own process at an address pods can reach, and verifies t
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
 import json
 import os
@@ -121,9 +122,12 @@ def aws(cluster_sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Run
     return cluster_sandbox
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs all of these, one after another: some stop the node or the API server."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    """These run one at a time, in whichever process: some stop the node or the API server.
+
+    A file lock and not pytest-xdist's groups, which pytest 9.2 does not heed: xdist 3.8 writes them where ids are no longer read from.
+    """
+    with (Path(tempfile.gettempdir()) / "towpath-cluster-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
