@@ -152,6 +152,8 @@ def test_any_json_to_eks(door: Door, examples: int) -> None:
     )
 
     def check(method: str, where: str, query: str, content: bytes) -> None:
+        if (method, where) == ("DELETE", "/clusters/sandbox"):
+            return  # it would be done, and other tests' tokens are this cluster's
         door.knock(
             signed(
                 plain(method, where, query=query, body=content, headers={"content-type": "application/json"}),
