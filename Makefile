@@ -36,7 +36,7 @@ bench: $(STAMP) ## each benchmark beside its peer, as ratios
 	.venv/bin/python -m benchmarks.exchange
 	.venv/bin/python -m benchmarks.sandbox_s3
 	.venv/bin/python -m benchmarks.sandbox_start
-	.venv/bin/python -m benchmarks.memory 20000 2
+	.venv/bin/python -m benchmarks.memory
 	.venv/bin/python -m benchmarks.launch
 
 lock: $(UV) ## resolve anew: requirements.lock, and the same pins in pyproject.toml (KEEP=1 moves no version)

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,12 +122,14 @@ def aws(cluster_sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Run
     return cluster_sandbox
 
 
-@pytest.fixture(autouse=True)
-def _alone() -> Iterator[None]:
-    """These run one at a time, in whichever process: some stop the node or the API server.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """These run one at a time with all they set up, in whichever process: some stop the node or the API server.
 
     A file lock and not pytest-xdist's groups, which pytest 9.2 does not heed: xdist 3.8 writes them where ids are no longer read from.
     """
+    if not item.path.is_relative_to(Path(__file__).parent):
+        return (yield)
     with (Path(tempfile.gettempdir()) / "towpath-cluster-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        return (yield)
