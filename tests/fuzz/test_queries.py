@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,3 +190,13 @@ def test_an_encoded_slash_makes_no_other_call(door: Door) -> None:
     disguised = door.knock(signed(plain("GET", "/clusters/sandbox%2Fnode-groups%2Fx"), door.key, service="eks"))
     assert door.reached == []
     assert disguised.status == 404
+
+
+@pytest.mark.parametrize("value", ["other", None])
+def test_the_emulator_goes_by_the_path_and_not_by_the_body(door: Door, value: str | None) -> None:
+    path = "/clusters/sandbox/node-groups"
+    body = json.dumps({"name": value}).encode()
+    answer = door.knock(
+        signed(plain("GET", path, body=body, headers={"content-type": "application/json"}), door.key, service="eks")
+    )
+    assert (answer.status, json.loads(answer.read())) == (200, {"nodegroups": []})

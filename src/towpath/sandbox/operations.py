@@ -53,6 +53,7 @@ class Operation:
     name: str  # as in the service model: CreateRole
     protocol: str  # the one it was sent in: query, ec2, json, rest-json, rest-xml, smithy-rpc-v2-cbor
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    in_path: frozenset[str] = frozenset()  # names of what a REST path says, which no body says otherwise
 
     @property
     def action(self) -> str:
@@ -245,7 +246,13 @@ def _rest(request: Request, service: str, found: Model, spoken: str) -> Operatio
         parameters = {member: sent[there] for there, member in route.body.items() if there in sent}
         parameters |= {member: dict(asked)[there] for there, member in route.query.items() if there in dict(asked)}
         parameters |= {member: unquote(match[group]) for group, member in route.uri.items()}
-        return Operation(service=service, name=route.operation, protocol=spoken, parameters=parameters)
+        return Operation(
+            service=service,
+            name=route.operation,
+            protocol=spoken,
+            parameters=parameters,
+            in_path=frozenset({*route.uri, *route.uri.values()} - set(route.body)),
+        )
     raise _unknown(f"{request.method} {request.path[:120]} is no operation of {service}.", 404)
 
 
@@ -319,4 +326,8 @@ def plain(request: Request, operation: Operation) -> Request:
         return replace(request, method="POST", query=named, headers=headers)
     if headers.get("content-type", "").lower().startswith(_FORMS):
         headers["content-type"] = "application/octet-stream"
+    # The emulator would go by the body where the path names it too.
+    if operation.protocol == "rest-json" and operation.in_path & (sent := _json_body(request)).keys():
+        kept = {name: value for name, value in sent.items() if name not in operation.in_path}
+        request = replace(request, body=Body([json.dumps(kept).encode()]))
     return replace(request, query="&".join(filter(None, (request.query, named))), headers=headers)
