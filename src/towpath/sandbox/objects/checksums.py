@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from towpath.sandbox.errors import AwsError
-from towpath.sandbox.s3.checksums import Checksum, new
+from towpath.sandbox.s3.checksums import Checksum, md5_digest, new
 
 ALGORITHMS: Final = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "sha1": 20, "sha256": 32}  # name -> bytes
 XML: Final = {name: f"Checksum{name.upper()}" for name in ALGORITHMS}
@@ -63,15 +63,7 @@ def algorithm_of(headers: Mapping[str, str]) -> str | None:
 
 def content_md5(headers: Mapping[str, str]) -> bytes | None:
     value = headers.get("content-md5")
-    if value is None:
-        return None
-    try:
-        digest = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        digest = b""
-    if len(digest) != 16:
-        raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.", 400)
-    return digest
+    return None if value is None else md5_digest(value)
 
 
 def verify(found: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> None:

@@ -93,7 +93,7 @@ def check_body(headers: Mapping[str, str], body: Callable[[], Iterable[bytes]], 
         (name.removeprefix(PREFIX).upper(), decoded(name, headers[name]), new(algorithm(name))) for name in names
     ]
     if "content-md5" in headers:
-        wanted.append(("Content-MD5", _md5(headers["content-md5"]), new("md5")))
+        wanted.append(("Content-MD5", md5_digest(headers["content-md5"]), new("md5")))
     if not wanted:
         return
     for data in body():
@@ -113,7 +113,8 @@ def mismatch(name: str) -> AwsError:
     return AwsError("BadDigest", said, 400)
 
 
-def _md5(value: str) -> bytes:
+def md5_digest(value: str) -> bytes:
+    """What a Content-MD5 header says. Raises AwsError InvalidDigest."""
     try:
         found = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
