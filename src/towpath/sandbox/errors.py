@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import secrets
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Final
 from xml.sax.saxutils import escape
 
 from towpath.errors import WorldError
+from towpath.sandbox import request_ids
 from towpath.sandbox.wire import Response
 
 _NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -60,7 +58,7 @@ def render(error: AwsError, *, service: str, protocol: str, head: bool = False) 
 
     `protocol`: query, ec2, json-1.0, json-1.1, rest-json, rest-xml or smithy-rpc-v2-cbor.
     """
-    request_id = str(uuid.uuid4())
+    request_id = request_ids.uuid()
     if service == "s3":
         return _s3(error, head=head)
     headers = [("x-amzn-RequestId", request_id)]
@@ -90,16 +88,15 @@ def render(error: AwsError, *, service: str, protocol: str, head: bool = False) 
 
 
 def _s3(error: AwsError, *, head: bool) -> Response:
-    request_id = secrets.token_hex(8).upper()
-    host_id = base64.b64encode(secrets.token_bytes(56)).decode()
+    ids = request_ids.of_s3()
     text = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{_text(error.code)}</Code>'
         f"<Message>{_text(error.message)}</Message>"
         + "".join(f"<{name}>{_text(value)}</{name}>" for name, value in error.details.items())
         + (f"<Resource>{_text(error.resource)}</Resource>" if error.resource else "")
-        + f"<RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
+        + f"<RequestId>{ids[0][1]}</RequestId><HostId>{ids[1][1]}</HostId></Error>"
     )
-    headers = [("x-amz-request-id", request_id), ("x-amz-id-2", host_id), ("Content-Type", "application/xml")]
+    headers = [*ids, ("Content-Type", "application/xml")]
     headers += error.headers
     # A HEAD has no body, so S3 tells a client only the status; SDKs show it as the code.
     return Response(status=error.status, headers=headers, body=b"" if head else text.encode())

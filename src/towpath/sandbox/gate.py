@@ -6,9 +6,9 @@ permission, a missing permission before a missing resource.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from towpath.sandbox import (
@@ -143,7 +143,7 @@ class Gate:
             )
             seen.why, code = f"{type(error).__name__}: {error}", internal.code
         self._record.add(
-            time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            at=time.time(),
             who=seen.who,
             service=seen.service,
             action=seen.action,

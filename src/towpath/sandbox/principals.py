@@ -14,9 +14,7 @@ from defusedxml import ElementTree
 
 from towpath.iam.decide import NamedPolicy
 
-SWEEP_EVERY: Final = (
-    512  # new sessions between two sweeps of expired ones, so that the table stays as small as what is alive
-)
+SWEPT: Final = 512  # keys from which on sessions that ended are looked for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +75,7 @@ class Keys:
         self._keys: dict[str, Key] = {}
         self._lock = threading.Lock()
         self._inactive: set[str] = set()
-        self._issued = 0
+        self._sweep_at = SWEPT  # keys; each sweep sets it to twice what is alive, so that sweeping costs each session the same
         self.longest_session: timedelta | None = None  # set by tests: sessions end no later than this after they begin
         # Told of every change, with the key as it is now (None: gone) and whether it is active.
         self.told: Callable[..., None] | None = None
@@ -176,17 +174,18 @@ class Keys:
         """New temporary credentials, shaped as STS gives them."""
         if self.longest_session is not None:
             expires_at = min(expires_at, now + self.longest_session)
+        random = secrets.token_bytes(10 + 30 + 267)  # read once: each reading is a system call
         key = Key(
-            access_key="ASIA" + _identifier(),
-            secret=_secret(40),
-            session_token=_secret(356),
+            access_key="ASIA" + _base32(random[:10]),
+            secret=_base64(random[10:40]),
+            session_token=_base64(random[40:]),
             principal=principal,
             expires_at=expires_at,
         )
         with self._lock:
-            self._issued += 1
-            if self._issued % SWEEP_EVERY == 0:
+            if len(self._keys) >= self._sweep_at:
                 self._keys = {k: v for k, v in self._keys.items() if v.expires_at is None or v.expires_at > now}
+                self._sweep_at = max(SWEPT, 2 * len(self._keys))
             self._keys[key.access_key] = key
             self._tell([key.access_key])
         return key
@@ -195,17 +194,17 @@ class Keys:
 def root_key(account: str, partition: str) -> Key:
     """The account's root, as the sandbox's administrator signs: made anew for each run."""
     return Key(
-        access_key="AKIA" + _identifier(),
-        secret=_secret(40),
+        access_key="AKIA" + _base32(secrets.token_bytes(10)),
+        secret=_base64(secrets.token_bytes(30)),
         principal=Principal(arn=f"arn:{partition}:iam::{account}:root", account=account, user_id=account),
     )
 
 
-def _identifier() -> str:
-    """Sixteen characters of base 32, as access key ids have: eighty random bits."""
-    return base64.b32encode(secrets.token_bytes(10)).decode("ascii")
+def _base32(random: bytes) -> str:
+    """Of ten bytes the sixteen characters that access key ids have after their first four."""
+    return base64.b32encode(random).decode("ascii")
 
 
-def _secret(length: int) -> str:
-    """`length` characters of base 64, a multiple of four: six random bits each."""
-    return base64.b64encode(secrets.token_bytes(length * 3 // 4)).decode("ascii")
+def _base64(random: bytes) -> str:
+    """Of thirty bytes the forty characters that secret keys have."""
+    return base64.b64encode(random).decode("ascii")

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ class Call:
     """
 
     number: int
-    time: str  # RFC 3339, UTC
+    at: float  # seconds since 1970
     who: str  # the principal's ARN, a service account's subject, or "anonymous"
     service: str
     action: str  # as IAM names it: s3:PutObject
@@ -46,6 +47,16 @@ class Call:
     status: int
     code: str  # AWS's error code, "" when there is none
     needs: tuple[Needed, ...] = ()
+
+    @property
+    def time(self) -> str:
+        """RFC 3339, UTC."""
+        return datetime.fromtimestamp(self.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def as_json(self) -> dict[str, Any]:
+        fields = asdict(self)
+        del fields["at"]
+        return {"number": fields.pop("number"), "time": self.time, **fields}
 
 
 class Record:
@@ -94,4 +105,4 @@ class Record:
             self._changed.notify_all()
 
     def as_json(self, after: int = 0, *, wait: float = 0) -> list[dict[str, Any]]:
-        return [asdict(call) for call in self.after(after, wait=wait)]
+        return [call.as_json() for call in self.after(after, wait=wait)]

@@ -34,6 +34,8 @@ _SCOPE: Final = re.compile(
     r"^(?P<key>[A-Za-z0-9]{16,128})/(?P<date>\d{8})/(?P<region>[A-Za-z0-9-]+)/(?P<service>[A-Za-z0-9-]+)/aws4_request$"
 )
 _PART: Final = re.compile(r"^\s*(Credential|SignedHeaders|Signature)=([^,\s]+)\s*$")
+# As every SDK writes it; any other spelling is read part by part.
+_USUAL: Final = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([^,\s]+)")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PRESIGN: Final = ("X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
 
@@ -48,10 +50,15 @@ class Scope:
     service: str  # the signing name: s3, iam, sts, eks, …
     signed_headers: tuple[str, ...]
     signature: str
-    timestamp: datetime
+    stamp: str  # when, as it was sent: YYYYMMDDTHHMMSSZ
+    timestamp: datetime  # the same
     presigned: bool
     expires: timedelta | None = None
     session_token: str | None = None
+
+    @property
+    def credential_scope(self) -> str:
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
 def parse(request: Request) -> Scope | None:
@@ -104,28 +111,35 @@ def _from_header(request: Request, authorization: str) -> Scope:
         if s3:
             raise AwsError("InvalidArgument", "Unsupported Authorization Type", 400)
         raise AwsError("IncompleteSignature", f"Unsupported authorization algorithm '{algorithm[:40]}'.", 400)
-    parts: dict[str, str] = {}
-    for text in rest.split(","):
-        match = _PART.match(text)
-        if match is None or match[1] in parts:
-            raise _malformed("each of Credential, SignedHeaders and Signature is given once.", s3=s3)
-        parts[match[1]] = match[2]
-    if missing := sorted({"Credential", "SignedHeaders", "Signature"} - set(parts)):
-        raise _malformed(f"the authorization header requires three components: {', '.join(missing)} missing.", s3=s3)
+    usual = _USUAL.fullmatch(rest)
+    credential, signed, signature = usual.groups() if usual is not None else _parts(rest, s3=s3)
     stamp = request.headers.get("x-amz-date") or _stamp_of_date(request.headers.get("date", ""))
     if not stamp:
         if s3:
             raise AwsError("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header", 403)
         raise _malformed("it requires existence of either a 'X-Amz-Date' or a 'Date' header.", s3=False)
     return _scope(
-        parts["Credential"],
-        parts["SignedHeaders"],
-        parts["Signature"],
+        credential,
+        signed,
+        signature,
         stamp,
         request.headers.get("x-amz-security-token"),
         None,
         "AuthorizationHeaderMalformed" if s3 else "IncompleteSignature",
     )
+
+
+def _parts(text: str, *, s3: bool) -> tuple[str, str, str]:
+    """Credential, SignedHeaders and Signature, in any order."""
+    parts: dict[str, str] = {}
+    for part in text.split(","):
+        match = _PART.match(part)
+        if match is None or match[1] in parts:
+            raise _malformed("each of Credential, SignedHeaders and Signature is given once.", s3=s3)
+        parts[match[1]] = match[2]
+    if missing := sorted({"Credential", "SignedHeaders", "Signature"} - set(parts)):
+        raise _malformed(f"the authorization header requires three components: {', '.join(missing)} missing.", s3=s3)
+    return parts["Credential"], parts["SignedHeaders"], parts["Signature"]
 
 
 def _malformed(reason: str, *, s3: bool) -> AwsError:
@@ -200,7 +214,7 @@ def _scope(
             403,
         )
     names = tuple(signed.split(";"))
-    if "host" not in names or any(name != name.lower() for name in names):
+    if "host" not in names or signed != signed.lower():
         raise AwsError(
             code, "'Host' must be a 'SignedHeader' in the AWS Authorization, and names are in lower case.", 400
         )
@@ -211,6 +225,7 @@ def _scope(
         service=match["service"],
         signed_headers=names,
         signature=signature,
+        stamp=stamp,
         timestamp=timestamp,
         presigned=expires is not None,
         expires=expires,
@@ -269,8 +284,8 @@ def chunk_signer(scope: Scope, secret: str) -> streams.ChunkSigner:
     """What verifies the chunks of a body whose request `scope` signed."""
     return streams.ChunkSigner(
         key=signing_key(secret, scope),
-        timestamp=f"{scope.timestamp:%Y%m%dT%H%M%SZ}",
-        scope=f"{scope.date}/{scope.region}/{scope.service}/aws4_request",
+        timestamp=scope.stamp,
+        scope=scope.credential_scope,
         seed=scope.signature,
     )
 
@@ -341,7 +356,7 @@ def canonical_request(request: Request, scope: Scope, payload: str) -> str:
         path = request.path or "/"
     else:
         path = quote(_normalised(request.path), safe="/-_.~")
-    headers = "".join(f"{name}:{_folded(request.headers.get(name, ''))}\n" for name in scope.signed_headers)
+    headers = "".join([f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in scope.signed_headers])
     return "\n".join(
         (request.method, path, _canonical_query(request.query), headers, ";".join(scope.signed_headers), payload)
     )
@@ -354,13 +369,11 @@ def _normalised(path: str) -> str:
     return clean + "/" if path.endswith("/") and clean != "/" else clean
 
 
-def _folded(value: str) -> str:
-    return " ".join(value.split())
-
-
 def _canonical_query(query: str) -> str:
+    if not query:
+        return ""
     pairs: list[tuple[str, str]] = []
-    for part in query.split("&") if query else []:
+    for part in query.split("&"):
         name, _, value = part.partition("=")
         pair = (_encoded(name), _encoded(value))
         if pair[0] != "X-Amz-Signature":
@@ -374,12 +387,11 @@ def _encoded(text: str) -> str:
 
 
 def signature(secret: str, scope: Scope, canonical: str) -> str:
-    stamp = f"{scope.timestamp:%Y%m%dT%H%M%SZ}"
     text = "\n".join(
         (
             ALGORITHM,
-            stamp,
-            f"{scope.date}/{scope.region}/{scope.service}/aws4_request",
+            scope.stamp,
+            scope.credential_scope,
             hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest(),
         )
     )
@@ -400,4 +412,4 @@ def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 
 
 def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.new(key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
+    return hmac.digest(key, text.encode("utf-8", "surrogateescape"), "sha256")

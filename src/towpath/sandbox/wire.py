@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from tempfile import TemporaryFile
-from typing import IO, Final
+from typing import IO, Any, Final, Generic, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 MEMORY_LIMIT: Final = 4 * 1024 * 1024  # bytes of one body kept in memory; the rest goes to an unnamed temporary file
+
+
+T = TypeVar("T")
+
+
+class lazy(Generic[T]):  # noqa: N801 - as functools.cached_property, which takes a lock each time until Python 3.12
+    """An attribute worked out when it is first read. Two threads may both do so, and find the same."""
+
+    def __init__(self, work: Callable[[Any], T]) -> None:
+        self._work = work
+        self._name = work.__name__
+        self.__doc__ = work.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        value = self._work(instance)
+        instance.__dict__[self._name] = value  # from now on found there, and not here
+        return value
 
 
 class Body:
@@ -38,7 +54,7 @@ class Body:
             raise
         self._memory = parts[0] if len(parts) == 1 else b"".join(parts)
 
-    @cached_property
+    @lazy
     def sha256(self) -> str:
         """In hexadecimal."""
         if self._file is None:
@@ -72,7 +88,7 @@ class Request:
     remote: str = "127.0.0.1"
     secure: bool = False  # it came over TLS
 
-    @cached_property
+    @lazy
     def host(self) -> str:
         """The Host header without its port, in lower case; an IPv6 literal without its brackets."""
         host = self.headers.get("host", "").strip().lower()
@@ -80,17 +96,17 @@ class Request:
             return host[1:].partition("]")[0]
         return host.rpartition(":")[0] if ":" in host else host
 
-    @cached_property
+    @lazy
     def key_path(self) -> str:
         """The path, percent-decoded."""
         return unquote(self.path, errors="surrogateescape")
 
-    @cached_property
+    @lazy
     def arguments(self) -> dict[str, str]:
         """The query string's parameters; of a repeated one the last."""
         return dict(parse_qsl(self.query, keep_blank_values=True))
 
-    @cached_property
+    @lazy
     def form(self) -> dict[str, str]:
         """The parameters of an AWS Query call: query string and form body together, the body winning."""
         found = dict(self.arguments)

@@ -12,7 +12,7 @@ NEED = Needed(action="s3:DeleteObject", resource="arn:aws:s3:::lake/a", context=
 
 def add(record: Record, needs: int = 1) -> int:
     return record.add(
-        time="t", who="w", service="s3", action="s3:DeleteObject", resource="r", decision="allowed", why="", status=200, code="",
+        at=0.0, who="w", service="s3", action="s3:DeleteObject", resource="r", decision="allowed", why="", status=200, code="",
         needs=(NEED,) * needs,
     ).number  # fmt: skip
 

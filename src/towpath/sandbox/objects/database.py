@@ -77,6 +77,12 @@ class Database:
         return connection
 
     @contextmanager
+    def alone(self) -> Generator[sqlite3.Connection]:
+        """Nobody else writes meanwhile. One statement is a transaction of its own, at half the cost of one with BEGIN and COMMIT."""
+        with self._lock:
+            yield self._writer
+
+    @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
         """One transaction: committed when the block ends, rolled back when it raises."""
         with self._lock:

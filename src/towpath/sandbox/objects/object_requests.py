@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
+from towpath.sandbox import request_ids
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import checksums, conditions, locks, properties, xml
 from towpath.sandbox.objects.bodies import Written
@@ -39,7 +40,7 @@ class ObjectRequests:
 
         found, content = self._store.read(bucket.name, key, request.arguments.get("versionId"), choose)
         headers = [
-            *xml.request_ids(),
+            *request_ids.of_s3(),
             ("Last-Modified", http_date(found.modified)),
             ("ETag", f'"{found.etag}"'),
             *_version_header(bucket, found.version),

@@ -179,7 +179,7 @@ class Store:
         etag: str,
         properties: Mapping[str, Any],
         check: Callable[[str | None], None] = lambda _: None,
-        also: Callable[[sqlite3.Connection], None] = lambda _: None,
+        also: Callable[[sqlite3.Connection], None] | None = None,
     ) -> Version:
         """Make `written` the object's latest version. `check` sees the ETag of the one before and may refuse by AwsError; `also`
         runs in the same transaction.
@@ -188,35 +188,30 @@ class Store:
         text = json.dumps(properties)
         removed: str | None = None
         try:
-            with self.database.writing() as connection:
-                enabled = self.bucket(bucket).versioning == ENABLED
+            with self.database.alone() as connection:
+                version = _new_id() if self.bucket(bucket).versioning == ENABLED else NULL
                 before = connection.execute(
                     "SELECT id, version, marker, etag, file FROM version WHERE bucket = ? AND key = ? AND latest = 1",
                     (bucket, key),
                 ).fetchone()
                 check(before[3] if before and not before[2] else None)
-                also(connection)
-                version = _new_id() if enabled else NULL
-                if before and not enabled and before[1] == NULL:
-                    number, removed = before[0], before[4]
-                    connection.execute(
-                        "UPDATE version SET marker = 0, size = ?, etag = ?, modified = ?, properties = ?, file = ?, content = ?"
-                        " WHERE id = ?",
-                        (written.size, etag, now, text, written.file, written.content, number),
-                    )
+                values = (written.size, etag, now, text, written.file, written.content)
+                replaced = before is not None and before[1] == version == NULL
+                if also is None and (replaced or before is None):
+                    number = _write(connection, bucket, key, version, values, before[0] if replaced else None)
+                    removed = before[4] if replaced else None
                 else:
-                    removed = self._make_room(connection, bucket, key, version)
-                    number = connection.execute(
-                        "INSERT INTO version (bucket, key, version, latest, marker, size, etag, modified, properties, file, content)"
-                        " VALUES (?, ?, ?, 1, 0, ?, ?, ?, ?, ?, ?)",
-                        (bucket, key, version, written.size, etag, now, text, written.file, written.content),
-                    ).lastrowid
+                    with self.database.writing():
+                        if also is not None:
+                            also(connection)
+                        removed = before[4] if replaced else self._make_room(connection, bucket, key, version)
+                        number = _write(connection, bucket, key, version, values, before[0] if replaced else None)
         except BaseException:
             self.bodies.remove(written.file)
             raise
         self.bodies.remove(removed)
         return Version(
-            id=number or 0,
+            id=number,
             key=key,
             version=version,
             latest=True,
@@ -393,6 +388,25 @@ class Store:
                 (bucket, key),
             )
         return (version, bool(row[2])), row[3]
+
+
+def _write(
+    connection: sqlite3.Connection, bucket: str, key: str, version: str, values: tuple[Any, ...], number: int | None
+) -> int:
+    """The latest version: over the row `number`, or in a new one. Gives its number."""
+    if number is not None:
+        connection.execute(
+            "UPDATE version SET marker = 0, size = ?, etag = ?, modified = ?, properties = ?, file = ?, content = ?"
+            " WHERE id = ?",
+            (*values, number),
+        )
+        return number
+    made = connection.execute(
+        "INSERT INTO version (bucket, key, version, latest, marker, size, etag, modified, properties, file, content)"
+        " VALUES (?, ?, ?, 1, 0, ?, ?, ?, ?, ?, ?)",
+        (bucket, key, version, *values),
+    )
+    return made.lastrowid or 0
 
 
 def _new_id() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +12,7 @@ from xml.sax.saxutils import escape
 
 from defusedxml import DefusedXmlException, ElementTree
 
+from towpath.sandbox import request_ids
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.wire import Response
 
@@ -45,17 +45,12 @@ def owner(account: str, name: str = "Owner") -> str:
 def answer(root: str, inner: str, headers: Iterable[tuple[str, str]] = (), *, status: int = 200) -> Response:
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="{NAMESPACE}">{inner}</{root}>'
     return Response(
-        status=status, headers=[*request_ids(), ("Content-Type", "application/xml"), *headers], body=text.encode()
+        status=status, headers=[*request_ids.of_s3(), ("Content-Type", "application/xml"), *headers], body=text.encode()
     )
 
 
 def empty(status: int, headers: Iterable[tuple[str, str]] = ()) -> Response:
-    return Response(status=status, headers=[*request_ids(), *headers])
-
-
-def request_ids() -> list[tuple[str, str]]:
-    text = uuid.uuid4().hex.upper()
-    return [("x-amz-request-id", text[:16]), ("x-amz-id-2", text)]
+    return Response(status=status, headers=[*request_ids.of_s3(), *headers])
 
 
 def parse(text: bytes, root: str) -> Element:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 from xml.sax.saxutils import escape
 
+from towpath.sandbox import request_ids
 from towpath.sandbox.errors import STS_NAMESPACE
 from towpath.sandbox.principals import Key, Principal
 from towpath.sandbox.wire import Response
@@ -20,7 +20,7 @@ _HEADERS: Final = ("Content-Type", "text/xml")
 
 def answer(operation: str, *parts: str) -> Response:
     """`parts` are XML already."""
-    request_id = secrets.token_hex(16)
+    request_id = request_ids.uuid()
     text = (
         f'<{operation}Response xmlns="{STS_NAMESPACE}"><{operation}Result>{"".join(parts)}</{operation}Result>'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
