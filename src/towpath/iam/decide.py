@@ -167,7 +167,7 @@ class Decision:
             for statement in policy.document.statements
         )
 
-    @cached_property
+    @property
     def reason(self) -> str:
         return explain.reason(self)
 

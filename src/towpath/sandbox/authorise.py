@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from towpath.iam.context import Context, Value
 from towpath.iam.decide import Caller, Decision, NamedPolicy, Outcome, PolicySet, Request, decide
 from towpath.iam.policy import PolicyKind, parse_policy
+from towpath.sandbox import contexts
+from towpath.sandbox.contexts import Way
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.principals import ANONYMOUS, Principal
@@ -56,14 +57,10 @@ class Authoriser:
         self,
         principal: Principal,
         need: Need,
+        way: Way,
         *,
         service: str,
-        region: str,
-        remote: str,
-        secure: bool,
         target: Target = OWN,
-        user_agent: str | None = None,
-        referer: str | None = None,
     ) -> str:
         foreign = target.account is not None and target.account != principal.account
         if target.owner_only and foreign:
@@ -74,16 +71,7 @@ class Authoriser:
             raise _refusal(service, "Access Denied", why="the request is not signed")
         if principal.is_root and not foreign and target.policy is None and principal.session_policies is None:
             return "the account's root"
-        decision = self.decide(
-            principal,
-            need,
-            region=region,
-            remote=remote,
-            secure=secure,
-            target=target,
-            user_agent=user_agent,
-            referer=referer,
-        )
+        decision = self.decide(principal, need, way, target)
         if decision.allowed:
             return decision.reason
         if principal.is_root and not foreign and need.action in MENDING and decision.decided_by is PolicyKind.RESOURCE:
@@ -92,18 +80,7 @@ class Authoriser:
         words = "Access Denied" if foreign else _words(principal, need, decision)
         raise _refusal(service, words, why=decision.reason)
 
-    def decide(
-        self,
-        principal: Principal,
-        need: Need,
-        *,
-        region: str,
-        remote: str,
-        secure: bool,
-        target: Target = OWN,
-        user_agent: str | None = None,
-        referer: str | None = None,
-    ) -> Decision:
+    def decide(self, principal: Principal, need: Need, way: Way, target: Target = OWN) -> Decision:
         anonymous = principal is ANONYMOUS
         policies, boundary = ((), None) if anonymous else self._policies(principal)
         found = PolicySet(
@@ -114,11 +91,14 @@ class Authoriser:
             # Nobody's own policies speak of an anonymous caller: the resource's alone decides, as within one account.
             resource_account=None if anonymous else target.account or principal.account,
         )
-        keys: dict[str, Any] = {**target.keys, "aws:UserAgent": user_agent, "aws:Referer": referer}
+        keys = self._keys(principal) | way.keys()
+        keys.update(principal.context)  # a session's tags come before its role's of the same key
+        keys.update(need.context)
+        keys.update(target.keys)
         if target.account is not None:
             keys["aws:ResourceAccount"] = target.account
         if target.tags is not None and _asks_for_tags(found):
-            keys |= target.tags()
+            keys.update(target.tags())
         request = Request(
             action=need.action,
             resource=need.resource,
@@ -130,43 +110,21 @@ class Authoriser:
                 role_arn=principal.role_arn,
                 unique_id=None if principal.is_root else principal.user_id,
             ),
-            context=self.context(principal, need, region=region, remote=remote, secure=secure, keys=keys),
+            context=Context(keys),
         )
         return decide(request, found)
 
-    def context(
-        self,
-        principal: Principal,
-        need: Need,
-        *,
-        region: str,
-        remote: str,
-        secure: bool,
-        keys: Mapping[str, Any] | None = None,
-    ) -> Context:
-        """The request's condition keys. A session's tags come before its role's of the same key."""
+    def _keys(self, principal: Principal) -> dict[str, Value]:
+        """Condition keys of who asks, whatever they ask for."""
+        owner = None
         if principal.role is not None:
             owner = self._state.role(principal.account, principal.role)
-        elif principal is ANONYMOUS or not principal.user:
-            owner = None
-        else:
+        elif principal.user and principal is not ANONYMOUS:
             owner = self._state.user(principal.account, principal.user)
-        tags = owner.tags if owner is not None else {}
-        now = datetime.now(UTC)
-        found: dict[str, Any] = {
-            **_of_principal(principal),
-            **{f"aws:PrincipalTag/{name}": value for name, value in tags.items()},
-            "aws:RequestedRegion": region or None,
-            "aws:SourceIp": remote,
-            "aws:SecureTransport": secure,
-            "aws:CurrentTime": now,
-            "aws:EpochTime": int(now.timestamp()),
-            "aws:ViaAWSService": False,
-            **principal.context,
-            **need.context,
-            **(keys or {}),
-        }
-        return Context({name: value for name, value in found.items() if value is not None})
+        keys = _of_principal(principal)
+        if owner is not None and owner.tags:
+            keys |= contexts.tag_keys("aws:PrincipalTag", owner.tags)
+        return keys
 
     def _policies(self, principal: Principal) -> tuple[tuple[NamedPolicy, ...], NamedPolicy | None]:
         if principal.role is not None:
@@ -181,25 +139,23 @@ class Authoriser:
         return (user.policies, user.boundary) if user is not None else ((), None)
 
 
-def _of_principal(principal: Principal) -> dict[str, Any]:
+def _of_principal(principal: Principal) -> dict[str, Value]:
     if principal is ANONYMOUS:
         return {"aws:PrincipalType": "Anonymous", "aws:userid": "anonymous"}
-    federated = principal.session == "federated"
-    return {
+    keys: dict[str, Value] = {
         "aws:PrincipalArn": principal.role_arn or principal.arn,
         "aws:PrincipalAccount": principal.account,
-        "aws:PrincipalType": "AssumedRole"
-        if principal.role
-        else "FederatedUser"
-        if federated
-        else "Account"
-        if principal.is_root
-        else "User",
+        "aws:PrincipalType": "AssumedRole",
         "aws:PrincipalIsAWSService": False,
         "aws:userid": principal.user_id,
-        "aws:username": principal.user if principal.user and not federated else None,
         "aws:ResourceAccount": principal.account,
     }
+    if principal.role is None:
+        federated = principal.session == "federated"
+        keys["aws:PrincipalType"] = "FederatedUser" if federated else "Account" if principal.is_root else "User"
+        if principal.user and not federated:
+            keys["aws:username"] = principal.user
+    return keys
 
 
 def _refusal(service: str, message: str, *, why: str) -> AwsError:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from towpath.sandbox import (
     client_ids,
     constraints,
+    contexts,
     emulated,
     endpoints,
     iam_words,
@@ -188,9 +189,8 @@ class Gate:
             seen.service, seen.protocol, seen.action = "sts", "query", f"sts:{form['Action']}"
             seen.resource = form.get("RoleArn", "")[:2048]
             self._faults.strike(seen.action)
-            response, seen.who, seen.why = self._sts.unsigned(
-                form, region=endpoints.region(request.host) or "", remote=request.remote, secure=request.secure
-            )
+            way = contexts.way(request, endpoints.region(request.host) or "")
+            response, seen.who, seen.why = self._sts.unsigned(form, way)
             return response
         if "Action" in form or "x-amz-target" in request.headers:
             seen.service, seen.protocol = ("sts", "query") if "Action" in form else ("", "json")
@@ -245,9 +245,7 @@ class Gate:
         if operation.service == "sts":
             if operation.name == "AssumeRole":
                 seen.needs += [Needed(action=need.action, resource=need.resource, context={}) for need in needed]
-            response = self._sts.answer(
-                operation, principal, region=region, remote=request.remote, secure=request.secure
-            )
+            response = self._sts.answer(operation, principal, contexts.way(request, region))
             seen.why = "verified"
             return response
         for need in needed:
@@ -317,13 +315,9 @@ class Gate:
             seen.why = self._authoriser.allow(
                 principal,
                 need,
+                contexts.way(request, region),
                 service=service,
-                region=region,
-                remote=request.remote,
-                secure=request.secure,
                 target=target,
-                user_agent=request.headers.get("user-agent"),
-                referer=request.headers.get("referer"),
             )
         except AwsError:
             seen.needs.append(replace(needed, allowed=False))

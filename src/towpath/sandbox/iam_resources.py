@@ -106,7 +106,7 @@ def _context(operation: Operation, account: str, state: IamState) -> Mapping[str
     role = state.role(account, str(found["RoleName"])) if "RoleName" in found else None
     owner = role or (state.user(account, str(found["UserName"])) if "UserName" in found else None)
     if owner is not None:
-        out |= contexts.tags("aws:ResourceTag", owner.tags) | contexts.tags("iam:ResourceTag", owner.tags)
+        out |= contexts.tag_keys("aws:ResourceTag", owner.tags) | contexts.tag_keys("iam:ResourceTag", owner.tags)
         if owner.boundary is not None and owner.boundary_arn:
             out.setdefault("iam:PermissionsBoundary", owner.boundary_arn)
     return out

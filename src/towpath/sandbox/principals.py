@@ -75,7 +75,9 @@ class Keys:
         self._keys: dict[str, Key] = {}
         self._lock = threading.Lock()
         self._inactive: set[str] = set()
-        self._sweep_at = SWEPT  # keys; each sweep sets it to twice what is alive, so that sweeping costs each session the same
+        self._sweep_at = (
+            SWEPT  # keys; each sweep sets it to twice what is alive, so that sweeping costs each session the same
+        )
         self.longest_session: timedelta | None = None  # set by tests: sessions end no later than this after they begin
         # Told of every change, with the key as it is now (None: gone) and whether it is active.
         self.told: Callable[..., None] | None = None

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from towpath.iam import arn as arns
 from towpath.iam.context import Value
 from towpath.sandbox.errors import AwsError
-from towpath.sandbox.s3 import condition_keys, xml
+from towpath.sandbox.s3 import condition_keys, rules, xml
 from towpath.sandbox.s3.address import BUCKET_NAME, Address
 from towpath.sandbox.s3.operations import SERVICE, S3Operation
 from towpath.sandbox.wire import Request
@@ -34,7 +34,6 @@ VERSIONED: Final = {
 }
 _WRITING: Final = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload", "PostObject"})
 _BYPASSING: Final = frozenset({"DeleteObject", "PutObjectRetention"})
-_GRANT: Final = "x-amz-grant-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,7 @@ def _object_extras(request: Request, operation: S3Operation) -> list[str]:
     if operation.name in _WRITING:
         if "x-amz-tagging" in headers and (operation.name != "CopyObject" or replaces_tags(request)):
             out.append("PutObjectTagging")
-        if "x-amz-acl" in headers or any(name.startswith(_GRANT) for name in headers):
+        if "x-amz-acl" in headers or rules.grants(headers):
             out.append("PutObjectAcl")
         if "x-amz-object-lock-mode" in headers or "x-amz-object-lock-retain-until-date" in headers:
             out.append("PutObjectRetention")
@@ -100,7 +99,7 @@ def _bucket_extras(request: Request) -> list[str]:
     """CreateBucket (S3 API reference, Permissions): an ACL but `private`, Object Lock, ownership and tags need their own."""
     headers = request.headers
     out: list[str] = []
-    if headers.get("x-amz-acl", "private") != "private" or any(name.startswith(_GRANT) for name in headers):
+    if headers.get("x-amz-acl", "private") != "private" or rules.grants(headers):
         out.append("PutBucketAcl")
     if headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
         out += ["PutBucketObjectLockConfiguration", "PutBucketVersioning"]

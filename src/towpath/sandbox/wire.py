@@ -104,7 +104,7 @@ class Request:
     @lazy
     def arguments(self) -> dict[str, str]:
         """The query string's parameters; of a repeated one the last."""
-        return dict(parse_qsl(self.query, keep_blank_values=True))
+        return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
 
     @lazy
     def form(self) -> dict[str, str]:

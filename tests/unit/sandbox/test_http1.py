@@ -139,9 +139,7 @@ def test_a_body_in_chunks_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_value_begins_a_header_of_its_own() -> None:
-    head = http1.response(
-        200, [("X-A", "1\r\nX-B: 2"), ("X-C", "né\u2028"), ("Content-Length", "0")], close=False
-    )
+    head = http1.response(200, [("X-A", "1\r\nX-B: 2"), ("X-C", "né\u2028"), ("Content-Length", "0")], close=False)
     lines = head.decode().split("\r\n")
     assert lines[:3] == ["HTTP/1.1 200 OK", "X-A: 1  X-B: 2", "X-C: né\u2028"]
     assert [line.partition(":")[0] for line in lines[3:]] == ["Content-Length", "Date", "", ""]

@@ -196,16 +196,16 @@ class Store:
                 ).fetchone()
                 check(before[3] if before and not before[2] else None)
                 values = (written.size, etag, now, text, written.file, written.content)
-                replaced = before is not None and before[1] == version == NULL
-                if also is None and (replaced or before is None):
-                    number = _write(connection, bucket, key, version, values, before[0] if replaced else None)
-                    removed = before[4] if replaced else None
+                over, removed = (before[0], before[4]) if before and before[1] == version == NULL else (None, None)
+                if also is None and (over is not None or before is None):
+                    number = _write(connection, bucket, key, version, values, over)
                 else:
                     with self.database.writing():
                         if also is not None:
                             also(connection)
-                        removed = before[4] if replaced else self._make_room(connection, bucket, key, version)
-                        number = _write(connection, bucket, key, version, values, before[0] if replaced else None)
+                        if over is None:
+                            removed = self._make_room(connection, bucket, key, version)
+                        number = _write(connection, bucket, key, version, values, over)
         except BaseException:
             self.bodies.remove(written.file)
             raise
@@ -391,16 +391,16 @@ class Store:
 
 
 def _write(
-    connection: sqlite3.Connection, bucket: str, key: str, version: str, values: tuple[Any, ...], number: int | None
+    connection: sqlite3.Connection, bucket: str, key: str, version: str, values: tuple[Any, ...], over: int | None
 ) -> int:
-    """The latest version: over the row `number`, or in a new one. Gives its number."""
-    if number is not None:
+    """The latest version: over that row, or in a new one. Gives the row's id."""
+    if over is not None:
         connection.execute(
             "UPDATE version SET marker = 0, size = ?, etag = ?, modified = ?, properties = ?, file = ?, content = ?"
             " WHERE id = ?",
-            (*values, number),
+            (*values, over),
         )
-        return number
+        return over
     made = connection.execute(
         "INSERT INTO version (bucket, key, version, latest, marker, size, etag, modified, properties, file, content)"
         " VALUES (?, ?, ?, 1, 0, ?, ?, ?, ?, ?, ?)",

@@ -63,6 +63,8 @@ def locate(request: Request, base_hosts: Collection[str]) -> Address:
 
 def _hosted_bucket(host: str, base_hosts: Collection[str]) -> str | None:
     """What the Host header has before the endpoint's own name; None in path style."""
+    if host in base_hosts:
+        return None
     if _AWS_SUFFIX.search(host):
         match = _AWS_HOST.fullmatch(host)
         if match is None:
@@ -74,8 +76,6 @@ def _hosted_bucket(host: str, base_hosts: Collection[str]) -> str | None:
                 why=f"{host} is no S3 endpoint this sandbox knows",
             )
         return match["bucket"]
-    if host in base_hosts:
-        return None
     base = max(
         (each for each in base_hosts if host.endswith("." + each) and not _is_address(each)), key=len, default=None
     )
@@ -96,6 +96,8 @@ def _is_address(host: str) -> bool:
 
 def _decoded(text: str) -> str:
     """Percent-decoded. Raises AwsError InvalidURI for what is not UTF-8 once decoded."""
+    if text.isascii() and "%" not in text:
+        return text
     if re.search(r"%(?![0-9A-Fa-f]{2})", text):
         raise AwsError("InvalidURI", "Couldn't parse the specified URI.", 400)
     try:

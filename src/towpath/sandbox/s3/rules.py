@@ -107,8 +107,13 @@ def check_acl(request: Request, operation: str, bucket: Bucket, *, user: str, re
         )
 
 
+def grants(headers: Mapping[str, str]) -> bool:
+    """Whether one of the headers gives a permission by ACL."""
+    return f" {_GRANT}" in " " + " ".join(headers)
+
+
 def _grants(request: Request) -> bool:
-    return any(name.startswith(_GRANT) for name in request.headers)
+    return grants(request.headers)
 
 
 def _is_public(request: Request) -> bool:

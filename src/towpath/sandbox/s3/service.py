@@ -158,13 +158,13 @@ class S3:
     # --- permissions ---------------------------------------------------------------------------------------------
 
     def _allow(self, asked: Asked, need: Need) -> None:
-        other = need.bucket and need.bucket != asked.address.bucket
-        bucket = self._found(need.bucket) if other else asked.bucket
+        name = need.bucket
+        bucket = (self._found(name) if name != asked.address.bucket else asked.bucket) if name else None
         asked.allow(need, self._target(asked, need, bucket), asked.caller)
 
     def _target(self, asked: Asked, need: Need, bucket: Bucket | None) -> Target:
         keys = forward.signature_keys(asked.request, asked.caller)
-        if bucket is None or not need.bucket:
+        if bucket is None:
             return Target(keys=keys)
         tagged = "/" in need.resource and need.action.removeprefix("s3:") in _TAGGED
         return Target(
@@ -188,7 +188,7 @@ class S3:
             self._check_policy(request, bucket, user)
         if operation.selector and operation.method == "PUT":
             schema.check(operation.name, request)
-        for name in _NUMBERS & request.arguments.keys():
+        for name in _NUMBERS & request.arguments.keys() if request.query else ():
             if not re.fullmatch(r"[+-]?\d{1,12}", request.arguments[name], re.ASCII):
                 raise AwsError("InvalidArgument", f"Provided {name} not an integer or within integer range", 400)
         if operation.name == "CopyObject":

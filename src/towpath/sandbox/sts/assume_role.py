@@ -13,6 +13,7 @@ from typing import Any, Final
 from towpath.iam.decide import NamedPolicy
 from towpath.sandbox import contexts
 from towpath.sandbox.authorise import Authoriser, Target
+from towpath.sandbox.contexts import Way
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState, Role
 from towpath.sandbox.principals import Key, Keys, Principal
@@ -51,9 +52,7 @@ def assume(
     keys: Keys,
     authoriser: Authoriser,
     managed: session.ManagedPolicy,
-    region: str,
-    remote: str,
-    secure: bool,
+    way: Way,
 ) -> tuple[Key, int | None]:
     """New credentials, and the percentage of the space that policies and tags take. Raises AwsError."""
     wanted, parameters = assumption.wanted, assumption.parameters
@@ -69,8 +68,8 @@ def assume(
         )
     keys_of_request = {
         **assumption.tags.request_keys(),
-        **contexts.tags("aws:ResourceTag", role.tags),
-        **contexts.tags("iam:ResourceTag", role.tags),
+        **contexts.tag_keys("aws:ResourceTag", role.tags),
+        **contexts.tag_keys("iam:ResourceTag", role.tags),
         "sts:RoleSessionName": wanted.session_name,
     }
     if "ExternalId" in parameters:
@@ -79,7 +78,7 @@ def assume(
         keys_of_request["sts:SourceIdentity"] = source
     for action in assumption.actions(principal):
         need = Need(action=action, resource=role.arn, context=keys_of_request)
-        _both_sides(need, principal, role, authoriser, region=region, remote=remote, secure=secure)
+        _both_sides(need, principal, role, authoriser, way)
     if principal.role is not None and wanted.duration > CHAINED_LIMIT:
         raise AwsError(
             "ValidationError",
@@ -97,26 +96,15 @@ def assume(
     return sessions.of_role(keys, role, wanted, carried), packed
 
 
-def _both_sides(
-    need: Need,
-    principal: Principal,
-    role: Role,
-    authoriser: Authoriser,
-    *,
-    region: str,
-    remote: str,
-    secure: bool,
-) -> None:
+def _both_sides(need: Need, principal: Principal, role: Role, authoriser: Authoriser, way: Way) -> None:
     """A trust policy that names the caller itself is enough in one account; one that names the account delegates to it, and then
     the caller's own policies have to allow it too. Across accounts both have to. `iam.decide` knows all of it.
     """
     decision = authoriser.decide(
         principal,
         need,
-        region=region,
-        remote=remote,
-        secure=secure,
-        target=Target(
+        way,
+        Target(
             account=role.arn.split(":")[4],
             policy=NamedPolicy(name=f"trust policy of {role.name}", document=role.trust),
         ),

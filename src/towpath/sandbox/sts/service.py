@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from towpath.iam.context import Context, Value
 from towpath.iam.decide import Caller, NamedPolicy, PolicySet, Request, decide
 from towpath.oidc.jwks import JwksCache
 from towpath.sandbox import constraints, contexts
 from towpath.sandbox.authorise import Authoriser
+from towpath.sandbox.contexts import Way
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.operations import Operation
@@ -25,15 +26,6 @@ from towpath.sandbox.sts import answers, asked, assume_role, session, sessions, 
 from towpath.sandbox.wire import Response
 
 UNSIGNED: Final = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """How a request came: what the global condition keys say of it."""
-
-    region: str
-    remote: str = "127.0.0.1"
-    secure: bool = False
 
 
 class Sts:
@@ -53,38 +45,26 @@ class Sts:
             "GetSessionToken": self._session_token,
         }
 
-    def answer(
-        self,
-        operation: Operation,
-        principal: Principal,
-        *,
-        region: str,
-        remote: str = "127.0.0.1",
-        secure: bool = False,
-    ) -> Response:
+    def answer(self, operation: Operation, principal: Principal, way: Way) -> Response:
         """A signed call."""
         if operation.name == "AssumeRoleWithWebIdentity":
             # An SDK sends it unsigned; a signature on it changes nothing, for the token alone says who is there.
-            return self.web_identity(operation.parameters, region=region, remote=remote, secure=secure)[0]
+            return self.web_identity(operation.parameters, way)[0]
         found = self._signed.get(operation.name)
         if found is None:
             raise _not_answered(operation.name)
         parameters = constraints.shaped("sts", operation.name, operation.parameters)
-        return found(parameters, principal, Way(region=region, remote=remote, secure=secure))
+        return found(parameters, principal, way)
 
-    def unsigned(
-        self, form: Mapping[str, str], *, region: str, remote: str = "127.0.0.1", secure: bool = False
-    ) -> tuple[Response, str, str]:
+    def unsigned(self, form: Mapping[str, str], way: Way) -> tuple[Response, str, str]:
         """One of UNSIGNED. Gives the response, who came (the token's subject) and why it was let in."""
         if form.get("Action") != "AssumeRoleWithWebIdentity":
             raise _not_answered(str(form.get("Action"))[:64])
-        return self.web_identity(form, region=region, remote=remote, secure=secure)
+        return self.web_identity(form, way)
 
     # --- without a signature -------------------------------------------------------------------------------------
 
-    def web_identity(
-        self, form: Mapping[str, str], *, region: str = "", remote: str = "127.0.0.1", secure: bool = False
-    ) -> tuple[Response, str, str]:
+    def web_identity(self, form: Mapping[str, str], way: Way) -> tuple[Response, str, str]:
         parameters = constraints.shaped("sts", "AssumeRoleWithWebIdentity", form)
         wanted = asked.asked(parameters, partition=self._state.partition)
         account = wanted.role_arn.account
@@ -97,19 +77,17 @@ class Sts:
                 403,
                 why=f"there is no role {wanted.role_arn}",
             )
-        context = contexts.of_request(
-            {
-                **identity.keys,
-                **identity.tags.request_keys(),
-                **contexts.tags("aws:ResourceTag", role.tags),
-                "aws:FederatedProvider": identity.provider_arn,
-                "sts:RoleSessionName": wanted.session_name,
-                "sts:SourceIdentity": identity.source_identity,
-            },
-            region=region,
-            remote=remote,
-            secure=secure,
-        )
+        keys: dict[str, Value] = {
+            **identity.keys,
+            **identity.tags.request_keys(),
+            **contexts.tag_keys("aws:ResourceTag", role.tags),
+            "aws:FederatedProvider": identity.provider_arn,
+            "sts:RoleSessionName": wanted.session_name,
+            **way.keys(),
+        }
+        if identity.source_identity is not None:
+            keys["sts:SourceIdentity"] = identity.source_identity
+        context = Context(keys)
         trust = PolicySet(
             resource=NamedPolicy(name=f"trust policy of {role.name}", document=role.trust), resource_account=account
         )
@@ -192,9 +170,7 @@ class Sts:
             keys=self._keys,
             authoriser=self._authoriser,
             managed=self._managed(wanted.role_arn.account),
-            region=way.region,
-            remote=way.remote,
-            secure=way.secure,
+            way=way,
         )
         return answers.answer(
             "AssumeRole",
@@ -240,7 +216,7 @@ class Sts:
         raise AwsError("InvalidAuthorizationMessageException", "Message is not valid", 400)
 
     def _allow(self, principal: Principal, need: Need, way: Way) -> None:
-        self._authoriser.allow(principal, need, service="sts", region=way.region, remote=way.remote, secure=way.secure)
+        self._authoriser.allow(principal, need, way, service="sts")
 
     def _managed(self, account: str) -> session.ManagedPolicy:
         return lambda arn: self._state.managed_policy(account, arn)
