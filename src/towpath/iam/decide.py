@@ -90,19 +90,14 @@ class PolicySet:
         return (found,) if found is not None else ()
 
     def __iter__(self) -> Iterator[NamedPolicy]:
-        for kind in _PLACES:
-            yield from self.of(kind)
-
-
-_PLACES = (
-    PolicyKind.IDENTITY,
-    PolicyKind.RESOURCE,
-    PolicyKind.BOUNDARY,
-    PolicyKind.ENDPOINT,
-    PolicyKind.SESSION,
-    PolicyKind.SCP,
-    PolicyKind.RCP,
-)
+        yield from self.identity
+        for policy in (self.resource, self.boundary, self.endpoint):
+            if policy is not None:
+                yield policy
+        yield from self.session or ()
+        for levels in (self.scps, self.rcps):
+            for level in levels:
+                yield from level
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

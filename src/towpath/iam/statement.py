@@ -121,6 +121,20 @@ class PolicyDocument:
     )
 
     @cached_property
+    def asked_for(self) -> tuple[str, ...]:
+        """Lower-case texts in which every condition key stands that a condition or a policy variable may read."""
+        conditions = [condition for statement in self.statements for condition in statement.conditions]
+        texts = [condition.folded for condition in conditions]
+        texts += [value.lower() for condition in conditions for value in condition.values if "${" in value]
+        texts += [
+            pattern.text.lower()
+            for statement in self.statements
+            for pattern in statement.resource_patterns.rest
+            if pattern.kind == "variables"
+        ]
+        return tuple(set(texts))
+
+    @cached_property
     def _index(self) -> ActionIndex:
         return ActionIndex((statement.actions, statement.not_actions) for statement in self.statements)
 

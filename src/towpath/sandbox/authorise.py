@@ -191,14 +191,4 @@ def _words(principal: Principal, need: Need, decision: Decision) -> str:
 
 
 def _asks_for_tags(policies: Iterable[NamedPolicy]) -> bool:
-    return any(
-        _EXISTING_TAG in condition.folded or any("${" in value for value in condition.values)
-        for policy in policies
-        for statement in policy.document.statements
-        for condition in statement.conditions
-    ) or any(
-        pattern.kind == "variables" and _EXISTING_TAG in pattern.text.lower()
-        for policy in policies
-        for statement in policy.document.statements
-        for pattern in statement.resource_patterns.rest
-    )
+    return any(_EXISTING_TAG in text for policy in policies for text in policy.document.asked_for)
