@@ -5,25 +5,13 @@
 // Policies are loaded before the clock starts; the request and its context are made inside it, as on the other side. Answers with one
 // JSON object: seconds in all, the outcome of each case, and the nanoseconds each took.
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { core } from '../tests/oracle/simulate.mjs'
 
-const folder = join(process.argv[2], 'node_modules', '@cloud-copilot')
-const load = (...path) => import(pathToFileURL(join(folder, ...path)).href)
-const simulate = (...path) => load('iam-simulate', 'dist', 'esm', ...path)
-
-const { authorize } = await simulate('core_engine', 'CoreSimulatorEngine.js')
-const { AwsRequestImpl } = await simulate('request', 'request.js')
-const { RequestContextImpl } = await simulate('requestContext.js')
-const { DiscoveryContextKeyConstraints } = await simulate('context_keys', 'discoveryContextKeyConstraints.js')
-const { loadPolicy } = await load('iam-policy', 'dist', 'esm', 'index.js')
+const { authorize, AwsRequestImpl, RequestContextImpl, loadPolicy, simulationParameters } = await core(process.argv[2])
 
 const { principal, account, policies, cases, warm } = JSON.parse(readFileSync(process.argv[3], 'utf8'))
 const fixed = {
-  simulationParameters: {
-    simulationMode: 'Strict',
-    discoveryContextKeyConstraints: new DiscoveryContextKeyConstraints([])
-  },
+  simulationParameters,
   identityPolicies: policies.map((document, index) => loadPolicy(document, { name: `p${index}` })),
   serviceControlPolicies: [],
   resourceControlPolicies: [],

@@ -240,11 +240,15 @@ def server(command: Sequence[str], url: str, *, seconds: float = 30, **more: str
             PROCESSES[urlsplit(url).netloc] = process.pid
             yield url
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _answers(url: str) -> bool:
@@ -286,8 +290,4 @@ def sandbox(*arguments: str) -> Iterator[dict[str, str]]:
             PROCESSES[urlsplit(told["AWS_ENDPOINT_URL"]).netloc] = process.pid
             yield told
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _end(process)

@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["towpath.iam", "towpath.oidc", "towpath
     from towpath.iam.policy import PolicyError, PolicyKind, parse_policy
     from towpath.oidc import compact
     from towpath.oidc.errors import TokenError
-    from towpath.sandbox import sigv4
+    from towpath.sandbox import signatures, sigv4
     from towpath.sandbox.errors import AwsError, render
     from towpath.sandbox.operations import identify
     from towpath.sandbox.s3 import operations, schema, streams
@@ -76,7 +76,7 @@ def signature(data: bytes) -> None:
     try:
         scope = sigv4.parse(request)
         if scope is not None:
-            sigv4.verify(request, scope, "secret", now=scope.timestamp)
+            signatures.verify(request, scope, "secret", now=scope.timestamp)
             raise RuntimeError("a made-up signature was taken")
     except AwsError as error:
         render(error, service="s3", protocol="rest-xml")

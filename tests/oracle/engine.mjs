@@ -1,27 +1,11 @@
 // Answers decisions as @cloud-copilot/iam-simulate makes them: one JSON world a line in, one JSON list of outcomes a line out.
 //
 //   node engine.mjs FOLDER_WITH_NODE_MODULES
-//
-// The package's own entry point drops condition keys that no AWS service lists (an OIDC issuer's `<issuer>:sub` among them) and
-// refuses actions it does not know, so its core is called directly.
 import { createInterface } from 'node:readline'
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { core } from './simulate.mjs'
 
-const folder = join(process.argv[2], 'node_modules', '@cloud-copilot')
-const load = (...path) => import(pathToFileURL(join(folder, ...path)).href)
-const simulate = (...path) => load('iam-simulate', 'dist', 'esm', ...path)
+const { authorize, AwsRequestImpl, RequestContextImpl, loadPolicy, simulationParameters } = await core(process.argv[2])
 
-const { authorize } = await simulate('core_engine', 'CoreSimulatorEngine.js')
-const { AwsRequestImpl } = await simulate('request', 'request.js')
-const { RequestContextImpl } = await simulate('requestContext.js')
-const { DiscoveryContextKeyConstraints } = await simulate('context_keys', 'discoveryContextKeyConstraints.js')
-const { loadPolicy } = await load('iam-policy', 'dist', 'esm', 'index.js')
-
-const simulationParameters = {
-  simulationMode: 'Strict',
-  discoveryContextKeyConstraints: new DiscoveryContextKeyConstraints([])
-}
 const named = (document, index) => loadPolicy(document, { name: `p${index}` })
 const levels = (found) => found.map((level, index) => ({ orgIdentifier: `o-${index}`, policies: level.map(named) }))
 const statements = (document) => [document.Statement].flat()

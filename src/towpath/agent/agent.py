@@ -1,4 +1,4 @@
-"""The agent's core: one loop over one inbox decides; threads only carry things out and put what came of it into the inbox.
+"""The agent's core: one loop over one inbox decides; hands (hands.py) carry things out and put what came of it into the inbox.
 
 For each sync: claim (written into the ledger), create the Job, watch it, write its outcome down, delete it. Each step is written
 before the next is taken, so that an agent that is killed anywhere goes on from there: see `_adopt`.
@@ -7,38 +7,30 @@ before the next is taken, so that an agent that is killed anywhere goes on from 
 from __future__ import annotations
 
 import heapq
-import logging
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from towpath.agent import work
+from towpath.agent.hands import Hands
 from towpath.agent.kubernetes import judge as judging
-from towpath.agent.kubernetes.cluster import Cluster, Refused
+from towpath.agent.kubernetes.cluster import Cluster
 from towpath.agent.kubernetes.job import AGENT, ATTEMPT, SYNC, job_manifest
 from towpath.agent.kubernetes.names import job_name, label_value
 from towpath.agent.kubernetes.settings import JobSettings
 from towpath.agent.kubernetes.watch import Broken, Listed, Notice, Seen
 from towpath.agent.ledger import Ledger
 from towpath.agent.messages import Created, Deleted, Ended, Gone, Report, Running, Stop
-from towpath.agent.work import Attempt, History, Limits, Phase, State, Sync
-from towpath.errors import MissingPermissionError, WorldError
-from towpath.kubernetes.connection import ClusterUnreachable
-
-T = TypeVar("T")
+from towpath.agent.work import History, Limits, Phase, State, Sync
+from towpath.errors import WorldError
 
 HANDS: Final = 64  # threads that carry out, at most; two for each attempt, so that none waits for another
 EVENTS: Final = 30  # kept for each attempt
 BEAT: Final = 5.0  # seconds between two signs of life
 GRACE: Final = 10.0  # seconds for taking everything away at Ctrl-C
-LONGEST_WAIT: Final = 5.0  # seconds between two tries at an API server that does not answer
-
-log = logging.getLogger(__name__)
 
 
 class Agent:
@@ -66,22 +58,24 @@ class Agent:
         self._ledger = ledger
         self._settings = settings
         self._name = name
-        self._region = region
-        self._owner = owner
         self._capacity = capacity
-        self._limits = limits or Limits()
         self._report = report or _nothing
         self._alive = alive
-        self._step = on_step or _nothing
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._hands = ThreadPoolExecutor(min(HANDS, max(8, 2 * capacity)), thread_name_prefix="hand")
+        self._hands = Hands(
+            cluster,
+            ledger,
+            lambda attempt: job_manifest(attempt, settings, agent=name, region=region, owner=owner),
+            inbox=self._inbox,
+            limits=limits or Limits(),
+            threads=min(HANDS, max(8, 2 * capacity)),
+            on_step=on_step or _nothing,
+        )
         self._syncs: dict[str, Sync] = {}
         self._histories: dict[str, History] = {}
         self._running: dict[str, Running] = {}
         self._due: list[tuple[float, str]] = []
         self._launching: list[Future[None]] = []
-        self._stopping = threading.Event()
-        self._give_up_at: float | None = None  # monotonic seconds
         self._stop: Stop | None = None
 
     def stop(self, *, leave: bool) -> None:
@@ -92,8 +86,8 @@ class Agent:
         """Do every sync that is not done. Raises MissingPermissionError, WorldError."""
         self._syncs = {sync.id: sync for sync in syncs}
         try:
-            self._patiently(lambda: self._ledger.prune(self._syncs.keys()))
-            self._histories = self._patiently(self._ledger.read)
+            self._hands.patiently(lambda: self._ledger.prune(self._syncs.keys()))
+            self._histories = self._hands.patiently(self._ledger.read)
             self._cluster.watch(self._inbox)
             self._adopt()
             while self._stop is None and (forever or self._running or self._due):
@@ -102,8 +96,7 @@ class Agent:
             if self._stop is not None and not self._stop.leave:
                 self._end_all()
         finally:
-            self._stopping.set()
-            self._hands.shutdown(wait=True, cancel_futures=True)
+            self._hands.close()
             self._cluster.close()
         return {sync: self._histories.get(sync, History()) for sync in self._syncs}
 
@@ -154,7 +147,7 @@ class Agent:
         number = int(labels.get(ATTEMPT, 0))
         history = self._histories.get(sync, History())
         if number < history.attempts or (number == history.attempts and not history.open):
-            self._hands.submit(self._carry_out, lambda: self._patiently(lambda: self._cluster.delete(metadata["name"])))
+            self._hands.delete(metadata["name"])
             return
         self._histories[sync] = replace(history, attempts=number, open=True)
         self._running[metadata["name"]] = Running(
@@ -181,9 +174,7 @@ class Agent:
             running = Running(sync=sync, number=begun.attempts, began=time.monotonic())
             self._running[running.name] = running
             self._tell(running)
-            launch = self._hands.submit(
-                self._carry_out, lambda running=running, begun=begun: self._launch(running, begun)
-            )
+            launch = self._hands.launch(self._syncs[sync], running, begun)
             self._launching = [each for each in self._launching if not each.done()] + [launch]
 
     def _next(self) -> None:
@@ -244,7 +235,7 @@ class Agent:
                     self._end(running, judging.judge(None, running.pod, running.events))
             case Stop():
                 self._stop = notice
-                self._stopping.set()
+                self._hands.let_go()
             case Broken():
                 raise notice.error
             case WorldError():
@@ -299,13 +290,8 @@ class Agent:
 
     def _recheck(self, running: Running) -> None:
         """A Job seems to be gone: the live API decides, not what a watch said."""
-
-        def look() -> None:
-            if self._patiently(lambda: self._cluster.get(running.name)) is None:
-                self._inbox.put(Gone(name=running.name))
-
         running.job = None
-        self._hands.submit(self._carry_out, look)
+        self._hands.look_for(running.name)
 
     def _look(self, running: Running) -> None:
         if running.ending or not running.created or (running.job is None and running.pod is None):
@@ -317,64 +303,11 @@ class Agent:
             running.state = state
             self._tell(running)
 
-    # --- what is done, in threads ----------------------------------------------------------------------------------
-
-    def _launch(self, running: Running, begun: History) -> None:
-        sync = self._syncs[running.sync]
-        self._patiently(lambda: self._ledger.write(sync.id, begun, None))
-        self._step("claimed")
-        try:
-            identity = self._patiently(lambda: self._cluster.identity(sync.pipeline.identity))
-        except MissingPermissionError:
-            raise
-        except WorldError as error:
-            self._never(running, State(phase=Phase.FAILED, code="service-account", what=error.what, todo=error.todo))
-            return
-        attempt = Attempt(sync=sync, number=running.number, identity=identity)
-        manifest = job_manifest(attempt, self._settings, agent=self._name, region=self._region, owner=self._owner)
-        try:
-            self._patiently(lambda: self._cluster.create(manifest))
-        except Refused as error:
-            self._never(running, State(phase=Phase.FAILED, code="invalid", what=error.what, todo=error.todo))
-            return
-        except MissingPermissionError:
-            raise
-        except WorldError as error:
-            code = "quota" if "exceeded quota" in error.what else "refused"
-            self._never(running, State(phase=Phase.FAILED, code=code, what=error.what, todo=error.todo))
-            return
-        self._step("created")
-        self._inbox.put(Created(name=running.name))
-
-    def _never(self, running: Running, state: State) -> None:
-        """An attempt that came to no Job."""
-        running.ending = True
-        self._finish(running, state)
+    # --- the end ---------------------------------------------------------------------------------------------------
 
     def _end(self, running: Running, state: State) -> None:
         running.ending = True
-        self._hands.submit(self._carry_out, lambda: self._finish(running, state))
-
-    def _finish(self, running: Running, state: State) -> None:
-        """Say how it ended where it lasts, then take the Job away."""
-        if state.code == "crash" and running.pod is not None:
-            lines = self._cluster.tail(running.pod["metadata"]["name"])
-            state = judging.judge(running.job or {}, running.pod, running.events, log=lines)
-        elif state.code == "deleted":
-            # The Job itself deletes a pod that is over its deadline; which it was, the live API knows.
-            job = self._patiently(lambda: self._cluster.get(running.name))
-            state = judging.judge(job, running.pod, running.events) if job is not None else state
-            state = (
-                state if state.phase.ended else State(phase=Phase.DISRUPTED, code="deleted", what="the pod was deleted")
-            )
-        history, again_in = work.after(self._histories[running.sync], state, self._limits)
-        self._step("ended")
-        self._patiently(lambda: self._ledger.write(running.sync, history, state))
-        self._step("reported")
-        self._inbox.put(Ended(name=running.name, history=history, state=state, again_in=again_in))
-        self._patiently(lambda: self._cluster.delete(running.name))
-        self._step("deleted")
-        self._inbox.put(Deleted(name=running.name, again_in=again_in))
+        self._hands.finish(running, self._histories[running.sync], state)
 
     def _ended(self, ended: Ended) -> None:
         running = self._running[ended.name]
@@ -389,8 +322,7 @@ class Agent:
 
     def _end_all(self) -> None:
         """Ctrl-C: every attempt is ended and written down as stopped, so that nothing is left behind."""
-        self._stopping.clear()
-        self._give_up_at = time.monotonic() + GRACE
+        self._hands.hurry(GRACE)
         wait(self._launching, timeout=GRACE)
         stopped = State(
             phase=Phase.STOPPED,
@@ -399,7 +331,7 @@ class Agent:
             todo="run it again: the sync is tried anew",
         )
         ends = [
-            self._hands.submit(self._carry_out, lambda running=running: self._finish(running, stopped))
+            self._hands.finish(running, self._histories[running.sync], stopped)
             for running in self._running.values()
             if not running.ending
         ]
@@ -408,30 +340,6 @@ class Agent:
             notice = self._inbox.get()
             if isinstance(notice, Ended):
                 self._ended(notice)
-
-    def _carry_out(self, do: Callable[[], object]) -> None:
-        try:
-            do()
-        except WorldError as error:
-            if not self._stopping.is_set():
-                self._inbox.put(error)
-        except Exception as error:
-            log.exception("a step failed")
-            self._inbox.put(
-                WorldError(f"{type(error).__name__}: {error}", where="towpath agent", todo="please report this")
-            )
-
-    def _patiently(self, do: Callable[[], T]) -> T:
-        """Try until the API server answers; what it then says is final."""
-        pause = 0.2
-        while True:
-            try:
-                return do()
-            except ClusterUnreachable:
-                over = self._give_up_at is not None and time.monotonic() > self._give_up_at
-                if over or self._stopping.wait(pause):
-                    raise
-                pause = min(pause * 2, LONGEST_WAIT)
 
     def _tell(self, running: Running, *, again_in: float | None = None) -> None:
         self._report(

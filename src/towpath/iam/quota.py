@@ -20,9 +20,7 @@ class Quotas:
 
     assume_role_policy_size: int = 2_048
     policy_size: int = 6_144
-    role_policy_size: int = 10_240  # all inline policies of one role together
     attached_policies_per_role: int = 10
-    versions_per_policy: int = 5
     roles: int = 1_000
     policies: int = 1_500
 
@@ -32,9 +30,7 @@ class Quotas:
         rows = {
             "assume_role_policy_size": "AssumeRolePolicySizeQuota",
             "policy_size": "PolicySizeQuota",
-            "role_policy_size": "RolePolicySizeQuota",
             "attached_policies_per_role": "AttachedPoliciesPerRoleQuota",
-            "versions_per_policy": "VersionsPerPolicyQuota",
             "roles": "RolesQuota",
             "policies": "PoliciesQuota",
         }

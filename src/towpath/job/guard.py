@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from towpath.chain.finding import Finding, Fix, LinkName, Severity
+from towpath.chain import words
+from towpath.chain.finding import Finding, LinkName
 from towpath.errors import WorldError
 from towpath.iam import arn as arns
 from towpath.iam import partition as partitions
@@ -263,12 +264,4 @@ def _refuse(code: str, message: str, name: str, row: int) -> Finding:
 
 
 def _finding(code: str, message: str, evidence: str, command: str, link: LinkName, row: int) -> Finding:
-    return Finding(
-        code=code,
-        link=link,
-        severity=Severity.ERROR,
-        message=message,
-        evidence=evidence,
-        fix=Fix(command=command),
-        row=row,
-    )
+    return words.error(code, link, message, evidence=evidence, command=command, row=row)

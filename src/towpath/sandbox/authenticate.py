@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from towpath.sandbox import callers, sigv4
+from towpath.sandbox import callers, signatures, sigv4
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.iam_state import IamState
 from towpath.sandbox.principals import ANONYMOUS, Key, Keys, Principal
@@ -25,13 +25,15 @@ class Caller:
     principal: Principal
     region: str  # of the signature's scope; "" for an anonymous request
     method: str = ""  # S3's s3:authType: REST-HEADER, REST-QUERY-STRING or POST; "" for an anonymous request
-    payload: str = sigv4.UNSIGNED
+    payload: str = signatures.UNSIGNED
     signed_at: datetime | None = None
     signer: ChunkSigner | None = None  # of a body signed chunk by chunk
 
 
 def anonymous(request: Request) -> Caller:
-    return Caller(principal=ANONYMOUS, region="", payload=request.headers.get("x-amz-content-sha256", sigv4.UNSIGNED))
+    return Caller(
+        principal=ANONYMOUS, region="", payload=request.headers.get("x-amz-content-sha256", signatures.UNSIGNED)
+    )
 
 
 class Authenticator:
@@ -43,7 +45,7 @@ class Authenticator:
 
     def of_request(self, request: Request, scope: sigv4.Scope) -> Caller:
         key = self._key(scope)
-        payload = sigv4.verify(request, scope, key.secret, now=datetime.now(UTC))
+        payload = signatures.verify(request, scope, key.secret, now=datetime.now(UTC))
         _not_expired(key, s3=scope.service == "s3")
         return Caller(
             principal=callers.current(key.principal, self._state, s3=scope.service == "s3"),
@@ -51,7 +53,7 @@ class Authenticator:
             method="REST-QUERY-STRING" if scope.presigned else "REST-HEADER",
             payload=payload,
             signed_at=scope.timestamp,
-            signer=sigv4.chunk_signer(scope, key.secret) if payload.startswith("STREAMING-AWS4-HMAC") else None,
+            signer=signatures.chunk_signer(scope, key.secret) if payload.startswith("STREAMING-AWS4-HMAC") else None,
         )
 
     def of_form(self, fields: Mapping[str, str]) -> Caller:
@@ -60,7 +62,7 @@ class Authenticator:
         if scope.service != "s3":
             raise AwsError("InvalidArgument", "The credential of a form is scoped to s3.", 400)
         key = self._key(scope)
-        sigv4.verify_form(fields["policy"], scope, key.secret)
+        signatures.verify_form(fields["policy"], scope, key.secret)
         _not_expired(key, s3=True)
         principal = callers.current(key.principal, self._state, s3=True)
         return Caller(principal=principal, region=scope.region, method="POST", signed_at=scope.timestamp)

@@ -22,8 +22,9 @@ from towpath.sandbox.emulator import OWN_PATHS, Emulator, sdk_session
 from towpath.sandbox.errors import AwsError, SandboxError
 from towpath.sandbox.journal import Journal
 from towpath.sandbox.objects import locks, xml
+from towpath.sandbox.objects.buckets import Bucket
 from towpath.sandbox.objects.service import CONFIGURATION, ObjectService
-from towpath.sandbox.objects.store import Bucket, Store
+from towpath.sandbox.objects.store import Store
 from towpath.sandbox.wire import Body, Request, Response
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Backend:
         Gives the requests made for it, each with its account.
         """
         there = self._emulator.buckets()
-        here = self._store.buckets()
+        here = self._store.buckets.all()
         made = [(_creation(bucket), bucket.account) for bucket in here if bucket.name not in there]
         gone = there.keys() - {bucket.name for bucket in here}
         made += [
@@ -162,7 +163,7 @@ class Backend:
         return self._emulated(request, service="s3", region=region, account=self._store.bucket(name).account)
 
     def _create_bucket(self, request: Request, name: str, *, region: str, account: str) -> Response:
-        there = self._store.find_bucket(name)
+        there = self._store.buckets.find(name)
         if there is not None and there.account != account:
             raise AwsError(
                 "BucketAlreadyExists",
@@ -185,7 +186,7 @@ class Backend:
             )
             place = "eu-west-1" if place == "EU" else place or "us-east-1"
             locked = request.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true"
-            self._store.keep_bucket(
+            self._store.buckets.keep(
                 Bucket(
                     name=name,
                     account=account,
@@ -199,7 +200,7 @@ class Backend:
 
     def _delete_bucket(self, request: Request, name: str, *, region: str, account: str) -> Response:
         bucket = self._store.bucket(name)
-        self._store.delete_bucket(name)
+        self._store.buckets.delete(name)
         answer = self._emulated(request, service="s3", region=region, account=bucket.account)
         return answer if answer.status < 300 else xml.empty(204)
 
@@ -216,7 +217,7 @@ class Backend:
             status = xml.parse(request.body.read(), "VersioningConfiguration").findtext("Status")
             if status not in {"Enabled", "Suspended"}:
                 raise xml.malformed()
-            self._store.keep_bucket(replace(bucket, versioning=status))
+            self._store.buckets.keep(replace(bucket, versioning=status))
         return answer
 
     def _put_lock(self, request: Request, name: str, *, region: str) -> Response:
@@ -226,7 +227,7 @@ class Backend:
             raise AwsError("InvalidBucketState", "Object Lock configuration cannot be enabled on existing buckets", 409)
         answer = self._emulated(request, service="s3", region=region, account=bucket.account)
         if answer.status < 300:
-            self._store.keep_bucket(replace(bucket, retention=retention))
+            self._store.buckets.keep(replace(bucket, retention=retention))
         return answer
 
     # --- for the gate's own reading ----------------------------------------------------------------------------------

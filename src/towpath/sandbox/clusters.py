@@ -16,7 +16,6 @@ from typing import Any, Final
 from towpath.iam import partition as partitions
 from towpath.oidc.issuer import SigningIssuer
 
-DEFAULT_CLUSTER: Final = "sandbox"
 DEFAULT_AUDIENCE: Final = "sts.amazonaws.com"
 
 

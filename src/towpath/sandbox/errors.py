@@ -111,7 +111,3 @@ def _cbor_text(value: str) -> bytes:
     """A CBOR text string (RFC 8949, major type 3) of at most 65,535 bytes."""
     data = value.encode("utf-8", "replace")[:65_535]
     return b"\x79" + len(data).to_bytes(2, "big") + data
-
-
-def throttled() -> AwsError:
-    return AwsError("Throttling", "Rate exceeded", 400)

@@ -1,32 +1,25 @@
-"""Signature Version 4, verified: the Authorization header, the presigned query string, the policy of a browser's form.
+"""Signature Version 4, as claimed: the scope in an Authorization header, a presigned query string, or a browser's form.
 
 Rules: "Create a signed AWS API request", "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)" and
-"Authenticating Requests in Browser-Based Uploads Using POST" in the IAM and S3 references. S3 signs its path as it was sent; every
-other service signs it normalised and encoded once more. Version 2 and the asymmetric 4a are refused.
+"Authenticating Requests in Browser-Based Uploads Using POST" in the IAM and S3 references. Nothing is verified here: that needs
+the secret, see signatures.py. Version 2 and the asymmetric 4a are refused.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl
 
 from towpath.sandbox.errors import AwsError
-from towpath.sandbox.s3 import streams
 from towpath.sandbox.wire import Request
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 ASYMMETRIC: Final = "AWS4-ECDSA-P256-SHA256"
-UNSIGNED: Final = "UNSIGNED-PAYLOAD"
-SKEW: Final = timedelta(minutes=15)  # of a header-signed request's clock; a presigned one has its own X-Amz-Expires
 LONGEST_PRESIGN: Final = 604_800  # seconds
 
 _STAMP: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
@@ -36,7 +29,6 @@ _SCOPE: Final = re.compile(
 _PART: Final = re.compile(r"^\s*(Credential|SignedHeaders|Signature)=([^,\s]+)\s*$")
 # As every SDK writes it; any other spelling is read part by part.
 _USUAL: Final = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([^,\s]+)")
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PRESIGN: Final = ("X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
 
 
@@ -78,7 +70,7 @@ def parse(request: Request) -> Scope | None:
     if "X-Amz-Algorithm" in request.arguments:
         return _from_query(request)
     if "AWSAccessKeyId" in request.arguments and "Signature" in request.arguments and "Action" not in request.arguments:
-        raise _old_version("signed with version 2, in the query string")
+        raise unsupported("signed with version 2, in the query string")
     return None
 
 
@@ -91,7 +83,7 @@ def meant_for_s3(request: Request) -> bool:
     )
 
 
-def _old_version(why: str) -> AwsError:
+def unsupported(why: str) -> AwsError:
     return AwsError(
         "InvalidRequest",
         "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
@@ -104,9 +96,9 @@ def _from_header(request: Request, authorization: str) -> Scope:
     s3 = meant_for_s3(request)
     algorithm, _, rest = authorization.partition(" ")
     if algorithm == "AWS":
-        raise _old_version("signed with version 2")
+        raise unsupported("signed with version 2")
     if algorithm == ASYMMETRIC:
-        raise _old_version("signed with version 4a, which needs a Multi-Region Access Point")
+        raise unsupported("signed with version 4a, which needs a Multi-Region Access Point")
     if algorithm != ALGORITHM:
         if s3:
             raise AwsError("InvalidArgument", "Unsupported Authorization Type", 400)
@@ -170,7 +162,11 @@ def _from_query(request: Request) -> Scope:
     except ValueError:
         raise AwsError(code, "X-Amz-Expires should be a number", 400) from None
     if not 0 <= seconds <= LONGEST_PRESIGN:
-        raise AwsError(code, "X-Amz-Expires must be less than a week (in seconds) that is 604800", 400)
+        raise AwsError(
+            code,
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds",
+            400,
+        )
     return _scope(
         found["X-Amz-Credential"],
         found["X-Amz-SignedHeaders"],
@@ -233,38 +229,6 @@ def _scope(
     )
 
 
-def verify(request: Request, scope: Scope, secret: str, *, now: datetime) -> str:
-    """Raises AwsError unless the request was signed with `secret`, recently, over the body it carries.
-
-    Gives what the signature covers of the body: its SHA-256, UNSIGNED-PAYLOAD, or a streaming mode whose chunks are still to be
-    verified (s3/streams.py).
-    """
-    s3 = scope.service == "s3"
-    _check_time(scope, now, s3=s3)
-    # A header that steers authentication or the request's meaning but is not signed could be added by anyone on the way.
-    unsigned = [name for name in request.headers if name.startswith("x-amz-") and name not in scope.signed_headers]
-    if unsigned:
-        raise AwsError(
-            "AccessDenied",
-            "There were headers present in the request which were not signed",
-            403,
-            why=f"unsigned: {', '.join(unsigned)}",
-        )
-    payload = _payload_hash(request, scope, s3=s3)
-    canonical = canonical_request(request, scope, payload)
-    expected = signature(secret, scope, canonical)
-    if not hmac.compare_digest(expected.encode(), scope.signature.encode()):
-        raise _does_not_match()
-    return payload
-
-
-def verify_form(policy: str, scope: Scope, secret: str) -> None:
-    """The signature of a browser's form is over its policy, as it was sent, in Base64."""
-    expected = _hmac(signing_key(secret, scope), policy).hex()
-    if not hmac.compare_digest(expected.encode(), scope.signature.encode()):
-        raise _does_not_match()
-
-
 def form_scope(fields: Mapping[str, str]) -> Scope:
     """The scope a browser's form claims; names of fields in lower case. Raises AwsError for one that is missing or malformed."""
     if fields["x-amz-algorithm"] != ALGORITHM:
@@ -278,138 +242,3 @@ def form_scope(fields: Mapping[str, str]) -> Scope:
         None,
         "InvalidArgument",
     )
-
-
-def chunk_signer(scope: Scope, secret: str) -> streams.ChunkSigner:
-    """What verifies the chunks of a body whose request `scope` signed."""
-    return streams.ChunkSigner(
-        key=signing_key(secret, scope),
-        timestamp=scope.stamp,
-        scope=scope.credential_scope,
-        seed=scope.signature,
-    )
-
-
-def _does_not_match() -> AwsError:
-    return AwsError(
-        "SignatureDoesNotMatch",
-        "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
-        403,
-    )
-
-
-def _check_time(scope: Scope, now: datetime, *, s3: bool) -> None:
-    if scope.expires is not None:
-        # First what is to come: to the last days of the year 9999 nothing can be added.
-        if scope.timestamp > now + SKEW:
-            raise AwsError("AccessDenied", "Request is not yet valid", 403)
-        if now > scope.timestamp + scope.expires:
-            raise AwsError(
-                "AccessDenied", "Request has expired", 403, why=f"presigned at {scope.timestamp}, for {scope.expires}"
-            )
-        return
-    if abs(now - scope.timestamp) <= SKEW:
-        return
-    if s3:
-        raise AwsError(
-            "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", 403
-        )
-    word = "expired" if scope.timestamp < now else "not yet current"
-    raise AwsError(
-        "SignatureDoesNotMatch",
-        f"Signature {word}: {scope.timestamp:%Y%m%dT%H%M%SZ} is more than 15 min. from {now:%Y%m%dT%H%M%SZ}",
-        403,
-    )
-
-
-def _payload_hash(request: Request, scope: Scope, *, s3: bool) -> str:
-    if not s3:
-        return request.body.sha256
-    claimed = request.headers.get("x-amz-content-sha256")
-    if claimed is None and scope.presigned:
-        claimed = request.arguments.get("X-Amz-Content-Sha256", UNSIGNED)
-    if claimed is None:
-        raise AwsError("InvalidRequest", "Missing required header for this request: x-amz-content-sha256", 400)
-    if claimed in {UNSIGNED, streams.UNSIGNED_TRAILER}:
-        return claimed
-    if claimed in streams.MODES and not scope.presigned:
-        return claimed
-    if claimed.startswith("STREAMING-AWS4-ECDSA-"):
-        raise _old_version(f"{claimed} is a body signed with version 4a")
-    if not _SHA256.fullmatch(claimed):
-        raise AwsError(
-            "InvalidArgument",
-            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, or a valid sha256 value.",
-            400,
-        )
-    if claimed != request.body.sha256:
-        raise AwsError(
-            "XAmzContentSHA256Mismatch",
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            400,
-        )
-    return claimed
-
-
-def canonical_request(request: Request, scope: Scope, payload: str) -> str:
-    if scope.service == "s3":
-        path = request.path or "/"
-    else:
-        path = quote(_normalised(request.path), safe="/-_.~")
-    headers = "".join([f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in scope.signed_headers])
-    return "\n".join(
-        (request.method, path, _canonical_query(request.query), headers, ";".join(scope.signed_headers), payload)
-    )
-
-
-def _normalised(path: str) -> str:
-    if path in {"", "/"}:
-        return "/"
-    clean = posixpath.normpath(re.sub("/+", "/", path))
-    return clean + "/" if path.endswith("/") and clean != "/" else clean
-
-
-def _canonical_query(query: str) -> str:
-    if not query:
-        return ""
-    pairs: list[tuple[str, str]] = []
-    for part in query.split("&"):
-        name, _, value = part.partition("=")
-        pair = (_encoded(name), _encoded(value))
-        if pair[0] != "X-Amz-Signature":
-            pairs.append(pair)
-    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
-
-
-def _encoded(text: str) -> str:
-    """One spelling of what was sent: decoded, then encoded as RFC 3986 asks. A plus sign is a plus sign here."""
-    return quote(unquote(text, errors="surrogateescape"), safe="-_.~", errors="surrogateescape")
-
-
-def signature(secret: str, scope: Scope, canonical: str) -> str:
-    text = "\n".join(
-        (
-            ALGORITHM,
-            scope.stamp,
-            scope.credential_scope,
-            hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest(),
-        )
-    )
-    return _hmac(signing_key(secret, scope), text).hex()
-
-
-def signing_key(secret: str, scope: Scope) -> bytes:
-    """The key of one day, region and service, derived from the secret."""
-    return _signing_key(secret, scope.date, scope.region, scope.service)
-
-
-@lru_cache(maxsize=256)
-def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
-    key = _hmac(b"AWS4" + secret.encode(), date)
-    for part in (region, service, "aws4_request"):
-        key = _hmac(key, part)
-    return key
-
-
-def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.digest(key, text.encode("utf-8", "surrogateescape"), "sha256")

@@ -203,7 +203,7 @@ def test_signed_policy_that_does_not_hold(world: World, bucket: str, policy: Any
 
 
 def _signed(world: World, bucket: str, policy: Any) -> dict[str, Any]:
-    from towpath.sandbox import sigv4
+    from towpath.sandbox import signatures, sigv4
 
     admin = world.sandbox.admin_key
     now = datetime.now(UTC)
@@ -223,7 +223,7 @@ def _signed(world: World, bucket: str, policy: Any) -> dict[str, Any]:
             policy["conditions"].append({"key": "k"})
     text = base64.b64encode(json.dumps(policy).encode()).decode()
     scope = sigv4.form_scope(fields)
-    fields["x-amz-signature"] = sigv4._hmac(sigv4.signing_key(admin.secret, scope), text).hex()
+    fields["x-amz-signature"] = signatures._hmac(signatures.signing_key(admin.secret, scope), text).hex()
     return {"url": f"{world.sandbox.endpoint}/{bucket}", "fields": {**fields, "policy": text}}
 
 

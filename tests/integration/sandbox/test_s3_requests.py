@@ -19,7 +19,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from towpath.sandbox import sigv4
+from towpath.sandbox import signatures, sigv4
 from towpath.sandbox.s3 import checksums, streams
 from towpath.sandbox.wire import Request
 
@@ -284,8 +284,8 @@ def _presigned(world: World, method: str, path: str, found: dict[str, str], quer
     request = Request(method=method, path=path, query=f"{text}&X-Amz-Signature={'0' * 64}", headers={"host": host})
     scope = sigv4.parse(request)
     assert scope is not None
-    signature = sigv4.signature(
-        found["SecretAccessKey"], scope, sigv4.canonical_request(request, scope, "UNSIGNED-PAYLOAD")
+    signature = signatures.signature(
+        found["SecretAccessKey"], scope, signatures.canonical_request(request, scope, "UNSIGNED-PAYLOAD")
     )
     return f"{world.sandbox.endpoint}{path}?{text}&X-Amz-Signature={signature}"
 
@@ -409,7 +409,7 @@ def send_signed(
     wire = {name.lower(): value for name, value in request.headers.items()}
     scope = sigv4.parse(Request(method="PUT", path=path, headers=wire))
     assert scope is not None
-    signer = sigv4.chunk_signer(scope, admin.secret)
+    signer = signatures.chunk_signer(scope, admin.secret)
     previous, body = signer.seed, b""
     for part in (*chunks(content), b""):
         previous = signer.chunk(previous, hashlib.sha256(part).hexdigest())

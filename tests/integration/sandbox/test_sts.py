@@ -480,16 +480,20 @@ def test_endpoint_takes_requests_signed_for_its_region(
     assert (unsigned.status_code, "MissingAuthenticationToken" in unsigned.text) == (403, True)
 
 
-def test_exchange_by_query_string_needs_no_body(world: World) -> None:
-    name = fresh("query")
-    world.role(name)
-    form = {
+def exchange_form(world: World, name: str) -> dict[str, str]:
+    return {
         "Action": "AssumeRoleWithWebIdentity",
         "Version": "2011-06-15",
         "RoleArn": role_arn(name),
         "RoleSessionName": "test",
         "WebIdentityToken": world.token(),
     }
+
+
+def test_exchange_by_query_string_needs_no_body(world: World) -> None:
+    name = fresh("query")
+    world.role(name)
+    form = exchange_form(world, name)
     for method in ("GET", "POST"):
         answer = httpx2.request(method, world.sandbox.endpoint, params=form, trust_env=False, timeout=10)
         assert "<AccessKeyId>ASIA" in answer.text
@@ -513,13 +517,7 @@ def test_policy_that_cannot_be_read_is_no_missing_policy(world: World, strange: 
     """A session whose policy was sent in another spelling must not be a session without one."""
     name = fresh("strange")
     world.role(name)
-    form = {
-        "Action": "AssumeRoleWithWebIdentity",
-        "Version": "2011-06-15",
-        "RoleArn": role_arn(name),
-        "RoleSessionName": "test",
-        "WebIdentityToken": world.token(),
-    }
+    form = exchange_form(world, name)
     good = form | {"PolicyArns.member.1.arn": READ_ONLY}
     assert httpx2.post(world.sandbox.endpoint, data=good, trust_env=False).status_code == 200
     answer = httpx2.post(world.sandbox.endpoint, data=form | strange, trust_env=False)

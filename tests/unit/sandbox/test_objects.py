@@ -15,8 +15,9 @@ from urllib.parse import quote
 import pytest
 
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.objects.buckets import Bucket
 from towpath.sandbox.objects.service import ObjectService
-from towpath.sandbox.objects.store import Bucket, Store
+from towpath.sandbox.objects.store import Store
 from towpath.sandbox.wire import Body, Request, Response
 
 PART = 5 * 1024 * 1024
@@ -29,7 +30,7 @@ class Asking:
         self.bucket("lake")
 
     def bucket(self, name: str, **more: Any) -> None:
-        self.store.keep_bucket(Bucket(name=name, account="1", region="eu-west-1", created=1e9, **more))
+        self.store.buckets.keep(Bucket(name=name, account="1", region="eu-west-1", created=1e9, **more))
 
     def __call__(self, method: str, key: str = "", query: str = "", body: bytes = b"", **headers: str) -> Response:
         bucket, _, key = key.partition("/") if key.startswith("~") else ("lake", "", key)

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import listing, xml
+from towpath.sandbox.objects.buckets import Bucket
 from towpath.sandbox.objects.multipart_requests import whole_number
-from towpath.sandbox.objects.store import Bucket, Store, Version, version_of
+from towpath.sandbox.objects.store import Store, Version, version_of
 from towpath.sandbox.wire import Request, Response
 
 LIMIT: Final = 1000
@@ -23,7 +24,7 @@ class ListingRequests:
         self._store = store
 
     def buckets(self, request: Request, account: str) -> Response:
-        found = self._store.buckets(account)
+        found = self._store.buckets.all(account)
         prefix, region = request.arguments.get("prefix", ""), request.arguments.get("bucket-region")
         after = _token(request)
         limit = whole_number(request, "max-buckets", 10_000)

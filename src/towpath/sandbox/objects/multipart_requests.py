@@ -9,9 +9,10 @@ from xml.etree.ElementTree import Element
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import checksums, conditions, properties, xml
 from towpath.sandbox.objects.bodies import Stream
+from towpath.sandbox.objects.buckets import Bucket
 from towpath.sandbox.objects.multipart import LARGEST_NUMBER, Multipart, Upload, Wanted
 from towpath.sandbox.objects.object_requests import COPY_SOURCE, LARGEST_COPY, ObjectRequests, asked, receive
-from towpath.sandbox.objects.store import Bucket, Store
+from towpath.sandbox.objects.store import Store
 from towpath.sandbox.wire import Request, Response
 
 _COPY_RANGE: Final = re.compile(r"^bytes=(\d+)-(\d+)$")

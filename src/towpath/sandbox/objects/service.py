@@ -7,10 +7,11 @@ from typing import Final
 
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import conditions, xml
+from towpath.sandbox.objects.buckets import Bucket
 from towpath.sandbox.objects.listing_requests import ListingRequests
 from towpath.sandbox.objects.multipart_requests import MultipartRequests
 from towpath.sandbox.objects.object_requests import COPY_SOURCE, ObjectRequests, bypasses, verified
-from towpath.sandbox.objects.store import KEY_LIMIT, Bucket, Store
+from towpath.sandbox.objects.store import KEY_LIMIT, Store
 from towpath.sandbox.wire import Request, Response
 
 DELETE_LIMIT: Final = 1000

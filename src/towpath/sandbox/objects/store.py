@@ -1,4 +1,4 @@
-"""Buckets and the versions of their objects: put, found, deleted, copied. Every change is one transaction."""
+"""The versions of objects in buckets: put, found, deleted, copied. Every change is one transaction."""
 
 from __future__ import annotations
 
@@ -16,26 +16,15 @@ from typing import Any, Final
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import locks
 from towpath.sandbox.objects.bodies import CHUNK, Bodies, Stream, Written
+from towpath.sandbox.objects.buckets import ENABLED, Bucket, Buckets
 from towpath.sandbox.objects.conditions import missing_key
 from towpath.sandbox.objects.database import Database
 
 NULL: Final = "null"  # the version id of what is put while versioning is not enabled
-ENABLED: Final = "Enabled"
 KEY_LIMIT: Final = 1024  # bytes of UTF-8
 _VERSION_ID: Final = re.compile(r"^[A-Za-z0-9._-]{32}\Z")
 _ATTEMPTS: Final = 5  # to open a body that is replaced again and again meanwhile
 COLUMNS: Final = "id, key, version, latest, marker, size, etag, modified, properties, file"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bucket:
-    name: str
-    account: str  # the owner's
-    region: str
-    created: float  # seconds since 1970
-    versioning: str | None = None  # Enabled or Suspended; None when it never was
-    locked: bool = False  # whether it has Object Lock
-    retention: Mapping[str, Any] | None = None  # of new objects: `mode` and `days`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +65,7 @@ class Store:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.database = Database(folder / "objects.sqlite", fsync=fsync)
         self.bodies = Bodies(folder / "bodies", run=self.database.run, fsync=fsync)
-        rows = self.database.rows("SELECT name, account, region, created, versioning, locked, retention FROM bucket")
-        self._buckets = {
-            row[0]: Bucket(
-                name=row[0],
-                account=row[1],
-                region=row[2],
-                created=row[3],
-                versioning=row[4],
-                locked=bool(row[5]),
-                retention=json.loads(row[6]) if row[6] else None,
-            )
-            for row in rows
-        }
+        self.buckets = Buckets(self.database, self.bodies)
         self._sweeping = self.bodies.sweep(self._named)
 
     def _named(self, file: str) -> bool:
@@ -110,65 +87,13 @@ class Store:
             files += [row[0] for row in connection.execute("SELECT file FROM part")]
             for table in ("bucket", "version", "upload", "part"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
-            self._buckets = {}
+            self.buckets.forget()
         for file in files:
             self.bodies.remove(file)
-
-    # --- buckets -----------------------------------------------------------------------------------------------------
 
     def bucket(self, name: str) -> Bucket:
         """Raises AwsError NoSuchBucket."""
-        found = self._buckets.get(name)
-        if found is None:
-            raise AwsError("NoSuchBucket", "The specified bucket does not exist", 404, details={"BucketName": name})
-        return found
-
-    def find_bucket(self, name: str) -> Bucket | None:
-        return self._buckets.get(name)
-
-    def buckets(self, account: str | None = None) -> list[Bucket]:
-        return sorted(
-            (bucket for bucket in self._buckets.values() if account in {None, bucket.account}),
-            key=lambda bucket: bucket.name,
-        )
-
-    def keep_bucket(self, bucket: Bucket) -> None:
-        """Create a bucket, or change what is known of one."""
-        with self.database.writing() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(bucket.name, bucket.account, bucket.region, bucket.created, bucket.versioning, bucket.locked),
-                    json.dumps(bucket.retention) if bucket.retention else None,
-                ),
-            )
-            self._buckets = {**self._buckets, bucket.name: bucket}
-
-    def delete_bucket(self, name: str) -> None:
-        """Raises AwsError BucketNotEmpty. Uploads that were never completed go with it."""
-        with self.database.writing() as connection:
-            bucket = self.bucket(name)
-            if connection.execute("SELECT 1 FROM version WHERE bucket = ? LIMIT 1", (name,)).fetchone():
-                raise AwsError(
-                    "BucketNotEmpty",
-                    "The bucket you tried to delete is not empty"
-                    + (". You must delete all versions in the bucket." if bucket.versioning else ""),
-                    409,
-                    details={"BucketName": name},
-                )
-            uploads = "SELECT id FROM upload WHERE bucket = ?"
-            files = [
-                row[0]
-                for row in connection.execute(f"SELECT file FROM part WHERE upload IN ({uploads})", (name,))  # noqa: S608
-            ]
-            connection.execute(f"DELETE FROM part WHERE upload IN ({uploads})", (name,))  # noqa: S608
-            connection.execute("DELETE FROM upload WHERE bucket = ?", (name,))
-            connection.execute("DELETE FROM bucket WHERE name = ?", (name,))
-            self._buckets = {key: value for key, value in self._buckets.items() if key != name}
-        for file in files:
-            self.bodies.remove(file)
-
-    # --- objects -----------------------------------------------------------------------------------------------------
+        return self.buckets.get(name)
 
     def put(
         self,
