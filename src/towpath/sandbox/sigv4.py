@@ -156,7 +156,7 @@ def _from_query(request: Request) -> Scope:
     except ValueError:
         raise AwsError(code, "X-Amz-Expires should be a number", 400) from None
     if not 0 <= seconds <= LONGEST_PRESIGN:
-        raise AwsError(code, "X-Amz-Expires must be less than a week (in seconds) that is 604800", 400)
+        raise AwsError(code, "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds", 400)
     return _scope(
         found["X-Amz-Credential"],
         found["X-Amz-SignedHeaders"],
@@ -299,10 +299,14 @@ def _check_time(scope: Scope, now: datetime, *, s3: bool) -> None:
         raise AwsError(
             "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", 403
         )
-    word = "expired" if scope.timestamp < now else "not yet current"
+    if scope.timestamp < now:
+        words, edge, sign = "expired: {} is now earlier than", now - SKEW, "-"
+    else:
+        words, edge, sign = "not yet current: {} is still later than", now + SKEW, "+"
+    words = words.format(f"{scope.timestamp:%Y%m%dT%H%M%SZ}")
     raise AwsError(
         "SignatureDoesNotMatch",
-        f"Signature {word}: {scope.timestamp:%Y%m%dT%H%M%SZ} is more than 15 min. from {now:%Y%m%dT%H%M%SZ}",
+        f"Signature {words} {edge:%Y%m%dT%H%M%SZ} ({now:%Y%m%dT%H%M%SZ} {sign} 15 min.)",
         403,
     )
 
