@@ -24,7 +24,9 @@ class Difference:
     @property
     def what(self) -> str:
         parts = [
-            name for name in ("code", "message", "status", "keys") if getattr(self.aws, name) != getattr(self.sandbox, name)
+            name
+            for name in ("code", "message", "status", "keys")
+            if getattr(self.aws, name) != getattr(self.sandbox, name)
         ]
         return " and ".join(parts)
 

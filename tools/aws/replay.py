@@ -70,9 +70,16 @@ class Replay:
         for key in OBJECTS:
             s3.put_object(Bucket=side.bucket, Key=key, Body=b"here")
         s3.put_bucket_versioning(Bucket=side.versioned, VersioningConfiguration={"Status": "Enabled"})
-        first = s3.put_object(Bucket=side.versioned, Key=VERSIONED, Body=b"here")
-        # Versioning is not known everywhere at once; an object from before has no version of its own.
-        self._version = str(first.get("VersionId", "null"))
+        # Versioning is not known everywhere at once; an object from before has no version of its own ("Using versioning in S3 buckets").
+        deadline = time.monotonic() + 3 * side.settle
+        while not self._version:
+            self._version = s3.put_object(Bucket=side.versioned, Key=VERSIONED, Body=b"here").get("VersionId", "")
+            if not self._version and time.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"versioning of {side.versioned} does not begin; run it again with a longer --settle"
+                )
+            if not self._version:
+                time.sleep(2)
         s3.put_object(Bucket=side.versioned, Key=VERSIONED, Body=b"and here")
         if side.issuer is not None:
             side.client("iam").create_open_id_connect_provider(
@@ -177,9 +184,9 @@ class Replay:
         body = str(arguments["Body"]).encode() if "Body" in arguments else None
         deadline = time.monotonic() + 3 * self.side.settle
         while True:
-            code, message, status = signing.open_url(method, url, body, self.side.plain)
-            if step.code or code != "AccessDenied" or time.monotonic() >= deadline:
-                return Answer(code=code, message=message, status=status)
+            answer = self.side.answer_of_url(method, url, body)
+            if step.code or answer.code != "AccessDenied" or time.monotonic() >= deadline:
+                return answer
             time.sleep(2)
 
     def _signed(

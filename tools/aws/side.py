@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +15,7 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from defusedxml import ElementTree
 
 NAME: Final = "towpath-test-"
 TAG: Final = "towpath:test"
@@ -105,7 +108,9 @@ class Side:
     def aws_host(self, service: str) -> str:
         """AWS's own name of a service in this region."""
         client = _session().create_client(
-            service, region_name=self.region, config=Config(signature_version=UNSIGNED, ignore_configured_endpoint_urls=True)
+            service,
+            region_name=self.region,
+            config=Config(signature_version=UNSIGNED, ignore_configured_endpoint_urls=True),
         )
         try:
             return str(client.meta.endpoint_url).removeprefix("https://")
@@ -154,6 +159,20 @@ class Side:
             )
         status = found.get("ResponseMetadata", {}).get("HTTPStatusCode", 200)
         return Answer(code="", message="", status=int(status), keys=self._keys(found))
+
+    def answer_of_url(self, method: str, url: str, body: bytes | None) -> Answer:
+        """What S3 says to whoever has the URL and nothing else."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(urllib.request.Request(url, data=body, method=method), timeout=30) as answer:
+                return Answer(code="", message="", status=answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read()
+            found = {item.tag: item.text or "" for item in ElementTree.fromstring(text)} if text else {}
+            return Answer(
+                code=found.get("Code", str(error.code)), message=self.plain(found.get("Message", "")), status=error.code
+            )
 
     def _keys(self, found: Mapping[str, Any]) -> tuple[str, ...]:
         """DeleteObjects succeeds whatever it refuses: each key's own answer, by key."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +11,6 @@ from typing import Any, Final
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from defusedxml import ElementTree
 
 _ID: Final = "towpath-test-signing"
 
@@ -74,7 +71,13 @@ def signed(
 
 
 def presigned(
-    client: Any, operation: str, arguments: Mapping[str, Any], keys: Mapping[str, str | None], how: Signing, *, region: str
+    client: Any,
+    operation: str,
+    arguments: Mapping[str, Any],
+    keys: Mapping[str, str | None],
+    how: Signing,
+    *,
+    region: str,
 ) -> tuple[str, str]:
     """Method and URL. `client` signs nothing itself."""
     name = client.meta.method_to_api_mapping[operation]
@@ -83,16 +86,3 @@ def presigned(
     auth = _at(S3SigV4QueryAuth, how.minutes)(_credentials(keys), "s3", region, expires=how.expires)
     auth.add_auth(request)
     return method, str(request.prepare().url)
-
-
-def open_url(method: str, url: str, body: bytes | None, plain: Callable[[str], str]) -> tuple[str, str, int]:
-    """What S3 answered a URL: code, text and status."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(urllib.request.Request(url, data=body, method=method), timeout=30) as answer:
-            return "", "", answer.status
-    except urllib.error.HTTPError as error:
-        with error:
-            text = error.read()
-            found = {item.tag: item.text or "" for item in ElementTree.fromstring(text)} if text else {}
-        return found.get("Code", str(error.code)), plain(found.get("Message", "")), error.code

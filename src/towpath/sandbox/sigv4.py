@@ -156,7 +156,11 @@ def _from_query(request: Request) -> Scope:
     except ValueError:
         raise AwsError(code, "X-Amz-Expires should be a number", 400) from None
     if not 0 <= seconds <= LONGEST_PRESIGN:
-        raise AwsError(code, "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds", 400)
+        raise AwsError(
+            code,
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds",
+            400,
+        )
     return _scope(
         found["X-Amz-Credential"],
         found["X-Amz-SignedHeaders"],
