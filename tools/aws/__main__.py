@@ -100,7 +100,7 @@ def _of_account(
             f"those of {whose} are the root's credentials, which cannot assume a role: use a user or role that administers the account"
         )
     side.partition = who["Arn"].split(":")[1]
-    side.chained = ":assumed-role/" in who["Arn"]
+    side.administrator = who["Arn"]
     return side
 
 
@@ -139,6 +139,9 @@ def _run(given: argparse.Namespace, aws: Side, console: Console) -> int:
     cases, skipped = comparison.possible(wanted, has=has)
     for line in (*(f"skipped: {line}" for line in skipped), *comparison.plan(cases, aws)):
         console.print(line)
+    if not cases:
+        console.print("no case to run")
+        return 2
     if not given.yes and input("go on? [y/N] ").strip().lower() not in {"y", "yes"}:
         return 130
     settings = SandboxSettings(account=aws.account, region=aws.region)

@@ -47,7 +47,7 @@ def _administered(sandbox: Sandbox, account: str, *, name: str, run: str) -> Gen
         keys={"AccessKeyId": key.access_key, "SecretAccessKey": key.secret},
     )
     iam, user = root.client("iam"), _administrator(run)
-    iam.create_user(UserName=user)
+    arn = str(iam.create_user(UserName=user)["User"]["Arn"])
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.put_user_policy(UserName=user, PolicyName="admin", PolicyDocument=json.dumps(everything))
     made = iam.create_access_key(UserName=user)["AccessKey"]
@@ -55,6 +55,7 @@ def _administered(sandbox: Sandbox, account: str, *, name: str, run: str) -> Gen
         yield replace(
             root,
             keys={"AccessKeyId": made["AccessKeyId"], "SecretAccessKey": made["SecretAccessKey"]},
+            administrator=arn,
             clients={},
         )
     finally:

@@ -51,8 +51,7 @@ class Side:
     """`keys`: AccessKeyId, SecretAccessKey and perhaps SessionToken of an administrator who is not the account's root.
 
     `run`: what every name begins with; `settle`: seconds until what was written is known everywhere; `token`: makes a token for a subject
-    and audiences, None where there is no issuer both know; `other`: the second account, under the same run; `chained`: `keys` are of a
-    role's session.
+    and audiences, None where there is no issuer both know; `other`: the second account, under the same run.
     """
 
     name: str
@@ -60,13 +59,13 @@ class Side:
     region: str
     run: str
     keys: Mapping[str, str | None] = field(repr=False)
+    administrator: str = ""  # the ARN of whose `keys` are
     endpoint: str | None = None
     partition: str = "aws"
     settle: float = 0.0
     issuer: str | None = None
     token: Callable[[str, list[str], int], str] | None = None
     other: Side | None = None
-    chained: bool = False
     clients: dict[tuple[Any, ...], Any] = field(default_factory=dict[tuple[Any, ...], Any], repr=False)
 
     @property
@@ -84,7 +83,11 @@ class Side:
     @property
     def has(self) -> set[str]:
         """What of `cases.NEEDS` there is."""
-        found = {"web identity": self.token, "second account": self.other, "a user's keys": not self.chained}
+        found = {
+            "web identity": self.token,
+            "second account": self.other,
+            "a user's keys": ":assumed-role/" not in self.administrator,
+        }
         return {name for name, value in found.items() if value}
 
     def client(self, service: str, keys: Mapping[str, str | None] | None = None) -> Any:
@@ -137,6 +140,7 @@ class Side:
         """An answer's text without what is this side's own: account, run, issuer, keys, times, ids."""
         other = self.other.account if self.other is not None else "\0"
         for own, word in (
+            (self.administrator or "\0", "ADMINISTRATOR"),
             (self.issuer or "\0", "ISSUER"),
             (self.run, "RUN"),
             (self.account, "ACCOUNT"),
