@@ -1,6 +1,7 @@
 """`make test-aws`: every refusal and probe replayed against a real account, beside the sandbox.
 
 usage: TOWPATH_TEST_AWS=ACCOUNT python -m tools.aws [--region R] [--issuer-bucket B] [--only TEXT] [--settle S] [--yes] | --sweep
+A second account, for the cases across accounts: TOWPATH_TEST_AWS_OTHER=ACCOUNT and TOWPATH_TEST_AWS_OTHER_PROFILE=the profile of its keys.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +25,9 @@ from tools.aws.issuer import NotPublic, published
 from tools.aws.side import NAME, Side
 from tools.aws.sweep import sweep
 
+WANTED = "TOWPATH_TEST_AWS"
+OTHER = "TOWPATH_TEST_AWS_OTHER"
+OTHER_PROFILE = "TOWPATH_TEST_AWS_OTHER_PROFILE"
 SETTLE = 20.0  # seconds; IAM's changes are known everywhere after some ("IAM is eventually consistent", IAM User Guide)
 
 
@@ -31,23 +36,56 @@ class Refused(Exception):
 
 
 def account_side(environ: Mapping[str, str], *, region: str, settle: float, endpoint: str | None = None) -> Side:
-    """The account the environment's credentials belong to. Raises Refused unless TOWPATH_TEST_AWS names exactly it, and not its root."""
-    import botocore.session
+    """The account the environment's credentials belong to, and the second one if it is named.
 
-    wanted = environ.get("TOWPATH_TEST_AWS", "")
+    Raises Refused unless TOWPATH_TEST_AWS and TOWPATH_TEST_AWS_OTHER name exactly the accounts, and the credentials are not their roots'.
+    """
+    wanted, other, profile = (environ.get(name, "") for name in (WANTED, OTHER, OTHER_PROFILE))
     if not wanted:
-        raise Refused("this makes and removes things in a real account: say which by TOWPATH_TEST_AWS=<account id>")
-    session: Any = botocore.session.Session()
-    credentials = session.get_credentials()
+        raise Refused(f"this makes and removes things in a real account: say which by {WANTED}=<account id>")
+    if bool(other) != bool(profile):
+        raise Refused(f"a second account is named by {OTHER} and {OTHER_PROFILE} together")
+    if other == wanted:
+        raise Refused(f"{OTHER} is the first account")
+    side = _of_account(WANTED, wanted, None, region=region, settle=settle, endpoint=endpoint)
+    if not other:
+        return side
+    try:
+        second = _of_account(OTHER, other, profile, region=region, settle=settle, endpoint=endpoint, run=side.run)
+    except BaseException:
+        side.close()
+        raise
+    return replace(side, other=second)
+
+
+def _of_account(
+    variable: str,
+    wanted: str,
+    profile: str | None,
+    *,
+    region: str,
+    settle: float,
+    endpoint: str | None,
+    run: str | None = None,
+) -> Side:
+    import botocore.session
+    from botocore.exceptions import ProfileNotFound
+
+    session: Any = botocore.session.Session(profile=profile)
+    whose = f"profile {profile}" if profile else "the environment"
+    try:
+        credentials = session.get_credentials()
+    except ProfileNotFound as error:
+        raise Refused(f"{error}; {OTHER_PROFILE} names it") from None
     if credentials is None:
-        raise Refused("the environment has no AWS credentials")
+        raise Refused(f"{whose} has no AWS credentials")
     frozen = credentials.get_frozen_credentials()
     keys = {"AccessKeyId": frozen.access_key, "SecretAccessKey": frozen.secret_key, "SessionToken": frozen.token}
     side = Side(
         name="aws",
         account=wanted,
         region=region,
-        run=NAME + secrets.token_hex(4),
+        run=run or NAME + secrets.token_hex(4),
         keys=keys,
         settle=settle,
         endpoint=endpoint,
@@ -55,13 +93,14 @@ def account_side(environ: Mapping[str, str], *, region: str, settle: float, endp
     who = side.client("sts").get_caller_identity()
     if who["Account"] != wanted:
         side.close()
-        raise Refused(f"the credentials are of account {who['Account']}, TOWPATH_TEST_AWS is {wanted}")
+        raise Refused(f"the credentials of {whose} are of account {who['Account']}, {variable} is {wanted}")
     if who["Arn"].endswith(":root"):
         side.close()
         raise Refused(
-            "these are the root's credentials, which cannot assume a role: use a user or role that administers the account"
+            f"those of {whose} are the root's credentials, which cannot assume a role: use a user or role that administers the account"
         )
     side.partition = who["Arn"].split(":")[1]
+    side.administrator = who["Arn"]
     return side
 
 
@@ -83,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"not run: {error}")
         return 2
     if given.sweep:
-        left = sweep(aws, on_event=console.print)
+        left = [line for each in aws.accounts for line in sweep(each, on_event=console.print)]
         for line in left:
             console.print(f"left: {line}")
         return 1 if left else 0
@@ -95,15 +134,20 @@ def _run(given: argparse.Namespace, aws: Side, console: Console) -> int:
     from towpath.sandbox.main import Sandbox
     from towpath.sandbox.settings import SandboxSettings
 
-    cases, skipped = comparison.possible(load(), issuer=given.issuer_bucket is not None)
-    cases = [case for case in cases if given.only is None or given.only in case.name]
+    wanted = [case for case in load() if given.only is None or given.only in case.name]
+    has = aws.has | ({"web identity"} if given.issuer_bucket is not None else set())
+    cases, skipped = comparison.possible(wanted, has=has)
     for line in (*(f"skipped: {line}" for line in skipped), *comparison.plan(cases, aws)):
         console.print(line)
+    if not cases:
+        console.print("no case to run")
+        return 2
     if not given.yes and input("go on? [y/N] ").strip().lower() not in {"y", "yes"}:
         return 130
     settings = SandboxSettings(account=aws.account, region=aws.region)
     with ExitStack() as stack:
-        sandbox = stack.enter_context(side_of(stack.enter_context(Sandbox(settings))))
+        there = aws.other.account if aws.other is not None else None
+        sandbox = stack.enter_context(side_of(stack.enter_context(Sandbox(settings)), other=there))
         if given.issuer_bucket is not None:
             try:
                 aws = stack.enter_context(published(aws, given.issuer_bucket))

@@ -9,14 +9,26 @@ from typing import Any, Final
 
 import yaml
 
+from tools.aws.signing import Signing
+
+# What not every run has, and how it is had.
+NEEDS: Final = {
+    "web identity": "give --issuer-bucket",
+    "second account": "give TOWPATH_TEST_AWS_OTHER and TOWPATH_TEST_AWS_OTHER_PROFILE",
+    "a user's keys": "the credentials are a role's session, which no role of more than an hour can be assumed from",
+}
 DIRECTORY: Final = Path(__file__).resolve().parents[2] / "tests" / "aws" / "cases"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """A role of one case: inline statements, and besides what CreateRole takes. Without `trust` its account may assume it."""
+    """A role of one case: inline statements, and besides what CreateRole takes. Without `trust` its account may assume it.
+
+    `account`: "other" for a role of the second account. Roles are made in their order: one that another names comes first.
+    """
 
     name: str
+    account: str = ""
     statements: tuple[Mapping[str, Any], ...] = ()
     trust: Mapping[str, Any] | None = None
     boundary: tuple[Mapping[str, Any], ...] | None = None
@@ -27,7 +39,8 @@ class Role:
 class Step:
     """One request. `who`: admin, anonymous, unsigned, wrong-secret, unknown-key, or a role of the case with what AssumeRole takes.
 
-    `code`: the error expected, "" for none; `message`: how its text begins.
+    `code`: the error expected, "" for none; `message`: how its text begins; `keys`: how DeleteObjects' word on each key begins, by key.
+    `wait`: what the step before it changed has to be known everywhere before this one is asked.
     """
 
     call: str  # s3.get_object
@@ -37,11 +50,14 @@ class Step:
     code: str = ""
     message: str = ""
     presigned: Mapping[str, str] | None = None  # texts of the URL to exchange before it is used
+    signed: Signing | None = None
+    keys: tuple[str, ...] = ()
+    wait: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """`needs`: "web identity" where a token of a public issuer is needed."""
+    """`needs`: one of NEEDS, or "" for what every account has."""
 
     name: str
     roles: tuple[Role, ...]
@@ -65,6 +81,7 @@ def _case(row: Mapping[str, Any]) -> Case:
     roles = tuple(
         Role(
             name=item["name"],
+            account=item.get("account", ""),
             statements=tuple(item.get("statements", ())),
             trust=item.get("trust"),
             boundary=tuple(item["boundary"]) if "boundary" in item else None,
@@ -72,6 +89,8 @@ def _case(row: Mapping[str, Any]) -> Case:
         )
         for item in row.get("roles", ())
     )
+    if row.get("needs", "") not in {"", *NEEDS}:
+        raise ValueError(f"{row['case']} needs {row['needs']}, which is none of {', '.join(NEEDS)}")
     return Case(
         name=row["case"], roles=roles, steps=tuple(_step(item) for item in row["steps"]), needs=row.get("needs", "")
     )
@@ -88,6 +107,9 @@ def _step(item: Mapping[str, Any]) -> Step:
         code=item.get("code", ""),
         message=item.get("message", ""),
         presigned=item.get("presigned"),
+        signed=Signing(**item["signed"]) if "signed" in item else None,
+        keys=tuple(item.get("keys", ())),
+        wait=item.get("wait", False),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from tools.aws.issuer import tokens
 from tools.aws.side import NAME, Side
@@ -14,41 +14,52 @@ from towpath.sandbox.main import Sandbox
 
 
 @contextmanager
-def side_of(sandbox: Sandbox, *, name: str = "sandbox", run: str | None = None) -> Generator[Side]:
-    """A side whose administrator goes afterwards."""
+def side_of(
+    sandbox: Sandbox, *, name: str = "sandbox", run: str | None = None, other: str | None = None
+) -> Generator[Side]:
+    """A side whose administrators go afterwards. `other`: the number of its second account."""
     drawn = run or NAME + secrets.token_hex(4)
-    environment = sandbox.aws_environment()
+    with ExitStack() as stack:
+        first = stack.enter_context(_administered(sandbox, sandbox.settings.account, name=name, run=drawn))
+        if other is not None:
+            second = stack.enter_context(_administered(sandbox, other, name=name, run=drawn))
+            first = replace(first, other=second, clients={})
+        # A cluster for each side, so that two sides of one sandbox have two issuers.
+        cluster = sandbox.clusters.add(account=first.account, region=first.region, name=_administrator(drawn))
+        yield replace(first, issuer=cluster.issuer_url, token=tokens(cluster.issuer), clients={})
+
+
+def _administrator(run: str) -> str:
+    """Not a name that a sweep of the run would take."""
+    return f"administrator-of-{run}"
+
+
+@contextmanager
+def _administered(sandbox: Sandbox, account: str, *, name: str, run: str) -> Generator[Side]:
+    key = sandbox.account(account)
     root = Side(
         name=name,
-        account=sandbox.settings.account,
+        account=account,
         region=sandbox.settings.region,
         partition=sandbox.settings.partition,
-        run=drawn,
+        run=run,
         endpoint=sandbox.endpoint,
-        keys={"AccessKeyId": environment["AWS_ACCESS_KEY_ID"], "SecretAccessKey": environment["AWS_SECRET_ACCESS_KEY"]},
+        keys={"AccessKeyId": key.access_key, "SecretAccessKey": key.secret},
     )
-    iam = root.client("iam")
-    user = f"administrator-of-{drawn}"  # not a name that a sweep of the run would take
-    iam.create_user(UserName=user)
+    iam, user = root.client("iam"), _administrator(run)
+    arn = str(iam.create_user(UserName=user)["User"]["Arn"])
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.put_user_policy(UserName=user, PolicyName="admin", PolicyDocument=json.dumps(everything))
-    key: dict[str, Any] = iam.create_access_key(UserName=user)["AccessKey"]
-    # A cluster for each side, so that two sides of one sandbox have two issuers.
-    cluster = sandbox.clusters.add(account=root.account, region=root.region, name=user)
+    made = iam.create_access_key(UserName=user)["AccessKey"]
     try:
-        yield Side(
-            name=name,
-            account=root.account,
-            region=root.region,
-            partition=root.partition,
-            run=drawn,
-            endpoint=sandbox.endpoint,
-            keys={"AccessKeyId": key["AccessKeyId"], "SecretAccessKey": key["SecretAccessKey"]},
-            issuer=cluster.issuer_url,
-            token=tokens(cluster.issuer),
+        yield replace(
+            root,
+            keys={"AccessKeyId": made["AccessKeyId"], "SecretAccessKey": made["SecretAccessKey"]},
+            administrator=arn,
+            clients={},
         )
     finally:
-        iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
+        iam.delete_access_key(UserName=user, AccessKeyId=made["AccessKeyId"])
         iam.delete_user_policy(UserName=user, PolicyName="admin")
         iam.delete_user(UserName=user)
         root.close()

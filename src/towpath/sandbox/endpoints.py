@@ -19,6 +19,10 @@ _NAME: Final = re.compile(
     r"(?P<service>[a-z0-9-]+?)(?P<fips>-fips)?(\.dualstack)?(\.(?P<region>[a-z]{2}(-[a-z]+)+-\d))?\.(?P<suffix>amazonaws\.com(\.cn)?|api\.aws)"
 )
 
+_S3: Final = re.compile(
+    r"(?:.+\.)?s3(-fips)?(\.dualstack)?\.(?P<region>[a-z]{2}(-[a-z]+)+-\d)\.(amazonaws\.com(\.cn)?)"
+)  # with or without a bucket before it
+
 
 def region(host: str) -> str | None:
     """The region of `sts.eu-west-1.amazonaws.com`; us-east-1 of the global `sts.amazonaws.com`; None for any other name."""
@@ -30,8 +34,13 @@ def region(host: str) -> str | None:
     return GLOBAL_REGIONS[match["suffix"]] if match["service"] in GLOBAL_SERVICES else None
 
 
-def check_region(host: str, service: str, signed: str) -> None:
-    """Raises AwsError when a request to one of AWS's names of STS or IAM is signed for another region than the name's."""
+def check_region(host: str, service: str, signed: str, *, presigned: bool = False) -> None:
+    """Raises AwsError when a request to one of AWS's names of S3, STS or IAM is signed for another region than the name's."""
+    if service == "s3":
+        match = _S3.fullmatch(host)
+        if match is not None and match["region"] != signed:
+            raise _wrong_region_for_s3(signed, match["region"], presigned=presigned)
+        return
     if service not in GLOBAL_SERVICES:
         return
     wanted = region(host)
@@ -42,3 +51,18 @@ def check_region(host: str, service: str, signed: str) -> None:
             403,
             why=f"{host} is in {wanted}",
         )
+
+
+def _wrong_region_for_s3(signed: str, wanted: str, *, presigned: bool) -> AwsError:
+    why = f"the region '{signed}' is wrong; expecting '{wanted}'"
+    details = {"Region": wanted}
+    if presigned:
+        return AwsError(
+            "AuthorizationQueryParametersError",
+            f"Error parsing the X-Amz-Credential parameter; {why}",
+            400,
+            details=details,
+        )
+    return AwsError(
+        "AuthorizationHeaderMalformed", f"The authorization header is malformed; {why}", 400, details=details
+    )

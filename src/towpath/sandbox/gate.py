@@ -200,7 +200,7 @@ class Gate:
 
     def _authenticate(self, request: Request, scope: sigv4.Scope) -> Caller:
         caller = self._authenticator.of_request(request, scope)
-        endpoints.check_region(request.host, scope.service, scope.region)
+        endpoints.check_region(request.host, scope.service, scope.region, presigned=scope.presigned)
         return caller
 
     def _s3_call(self, request: Request, caller: Caller, seen: Seen) -> Response:

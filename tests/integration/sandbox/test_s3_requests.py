@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import boto3
 import httpx2
 import pytest
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -39,6 +39,7 @@ def send(
     sent: bytes | None = None,
     host: str | None = None,
     key: tuple[str, str, str | None] | None = None,
+    region: str = "eu-west-1",
     **headers: str,
 ) -> httpx2.Response:
     """One signed request. `payload` is x-amz-content-sha256, `sent` the body on the wire where it is not the one that was signed."""
@@ -53,7 +54,7 @@ def send(
         headers={"Host": netloc, **{name.replace("_", "-"): value for name, value in headers.items()}},
     )
     request.headers["X-Amz-Content-SHA256"] = payload or hashlib.sha256(body).hexdigest()
-    signer = S3SigV4Auth(credentials, "s3", "eu-west-1")
+    signer = S3SigV4Auth(credentials, "s3", region)
     if payload is not None:
         signer.payload = lambda _request: payload  # type: ignore[method-assign]
     signer.add_auth(request)
@@ -232,6 +233,33 @@ def test_presigned_url_that_was_changed(world: World, bucket: str, change: tuple
     assert httpx2.get(url, trust_env=False).status_code == 200
     assert change[0] in url
     assert refused(httpx2.get(url.replace(*change), trust_env=False)) == code
+
+
+@pytest.mark.parametrize("host", ["s3.eu-west-1.amazonaws.com", "{}.s3.eu-west-1.amazonaws.com"])
+def test_name_of_a_region_takes_what_is_signed_for_it(world: World, bucket: str, host: str) -> None:
+    path = "/raw/present" if "{}" in host else f"/{bucket}/raw/present"
+    assert send(world, "GET", path, host=host.format(bucket)).status_code == 200
+    answer = send(world, "GET", path, host=host.format(bucket), region="us-east-1")
+    assert (answer.status_code, refused(answer)) == (400, "AuthorizationHeaderMalformed")
+    assert "the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-1</Region>" in answer.text
+    # The sandbox's own names are of no region.
+    assert send(world, "GET", f"/{bucket}/raw/present", region="us-east-1").status_code == 200
+
+
+def test_presigned_url_of_another_region(world: World, bucket: str) -> None:
+    def open_signed_for(region: str) -> httpx2.Response:
+        host = f"s3.eu-west-1.amazonaws.com:{urlsplit(world.sandbox.endpoint).port}"
+        path = f"/{bucket}/raw/present"
+        request = AWSRequest(method="GET", url=f"http://{host}{path}", headers={"Host": host})
+        admin = world.sandbox.admin_key
+        S3SigV4QueryAuth(Credentials(admin.access_key, admin.secret), "s3", region, expires=60).add_auth(request)
+        query = urlsplit(request.url).query
+        return httpx2.get(f"{world.sandbox.endpoint}{path}?{query}", headers={"Host": host}, trust_env=False)
+
+    assert open_signed_for("eu-west-1").status_code == 200
+    answer = open_signed_for("us-east-1")
+    assert (answer.status_code, refused(answer)) == (400, "AuthorizationQueryParametersError")
+    assert "Error parsing the X-Amz-Credential parameter; the region 'us-east-1' is wrong" in answer.text
 
 
 def test_session_without_and_with_another_token(world: World, bucket: str) -> None:

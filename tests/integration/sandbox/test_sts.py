@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -440,6 +441,26 @@ def test_federation_token_is_the_overlap(world: World, bucket: str, code: Code) 
     assert "sts:GetFederationToken" in code(lambda: sts.get_federation_token(Name="bert"))
     assert "sts:TagSession" in code(lambda: sts.get_federation_token(Name="anna", Tags=[{"Key": "a", "Value": "b"}]))
     assert code(lambda: sts.get_federation_token(Name="x" * 33)).startswith("ValidationError")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "says"),
+    [
+        (-20, r"Signature expired: \d{8}T\d{6}Z is now earlier than \d{8}T\d{6}Z \(\d{8}T\d{6}Z - 15 min\.\)"),
+        (20, r"Signature not yet current: \d{8}T\d{6}Z is still later than \d{8}T\d{6}Z \(\d{8}T\d{6}Z \+ 15 min\.\)"),
+    ],
+)
+def test_clock_that_is_wrong(
+    world: World, code: Code, monkeypatch: pytest.MonkeyPatch, minutes: int, says: str
+) -> None:
+    def by(minutes: int) -> None:
+        moment = datetime.now(UTC) + timedelta(minutes=minutes)
+        monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_, **__: moment.replace(tzinfo=None))
+
+    by(minutes // 4)
+    assert world.client("sts").get_caller_identity()
+    by(minutes)
+    assert re.fullmatch(f"SignatureDoesNotMatch: {says}", code(world.client("sts").get_caller_identity))
 
 
 # --- endpoints -----------------------------------------------------------------------------------------------------
