@@ -78,7 +78,9 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The system's own timeouts: Python's would ask poll() before each read and each write.
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", *divmod(int(SLICE * 1_000_000), 1_000_000)))
+            self._socket.setsockopt(
+                socket.SOL_SOCKET, option, struct.pack("@ll", *divmod(int(SLICE * 1_000_000), 1_000_000))
+            )
         if self._tls is None or self._first_byte() != TLS_HELLO:
             return
         wrapped = self._tls.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)

@@ -239,7 +239,9 @@ class World:
         for each in self.numbers:
             iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=self.provider, ClientID=f"c{each}")
             self.acknowledged["provider"][f"c{each}"] = True
-            self.acknowledged["provider"].clear()  # before it is sent: a kill may come between the change and its answer
+            self.acknowledged[
+                "provider"
+            ].clear()  # before it is sent: a kill may come between the change and its answer
             iam.remove_client_id_from_open_id_connect_provider(
                 OpenIDConnectProviderArn=self.provider, ClientID=f"c{each}"
             )
