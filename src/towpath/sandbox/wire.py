@@ -35,6 +35,7 @@ class Body:
 
     def __init__(self, source: Iterable[bytes] = ()) -> None:
         self.length = 0
+        self.digests: dict[str, bytes] = {}  # by algorithm (crc32, sha256, md5, …): those that somebody has worked out
         self._memory = b""
         self._file: IO[bytes] | None = None
         parts: list[bytes] = []
@@ -58,8 +59,11 @@ class Body:
     def sha256(self) -> str:
         """In hexadecimal."""
         if self._file is None:
-            return hashlib.sha256(self._memory).hexdigest()
-        return hashlib.file_digest(self.stream(), "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+            found = hashlib.sha256(self._memory)
+        else:
+            found = hashlib.file_digest(self.stream(), "sha256")  # pyright: ignore[reportArgumentType]
+        self.digests["sha256"] = found.digest()
+        return found.hexdigest()
 
     def stream(self) -> IO[bytes]:
         """From the start; the body's own file where it is on disk, so one reader at a time."""
@@ -67,6 +71,12 @@ class Body:
             return io.BytesIO(self._memory)
         self._file.seek(0)
         return self._file
+
+    def blocks(self, size: int = 256 * 1024) -> Iterator[bytes]:
+        """From the start, up to `size` bytes at a time."""
+        stream = self.stream()
+        while data := stream.read(size):
+            yield data
 
     def read(self) -> bytes:
         return self._memory if self._file is None else self.stream().read()

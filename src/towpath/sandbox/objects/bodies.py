@@ -6,11 +6,10 @@ names, and `sweep` takes those away.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -62,15 +61,22 @@ class Bodies:
         for number in range(256):
             (folder / f"{number:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def write(self, chunks: Iterable[bytes], algorithms: Iterable[str] = (), *, inline: bool = True) -> Written:
-        """`algorithms`: the checksums to compute on the way, beside MD5."""
-        md5 = hashlib.md5(usedforsecurity=False)
-        sums: dict[str, Checksum] = {name: checksum(name) for name in algorithms}
+    def write(
+        self,
+        chunks: Iterable[bytes],
+        algorithms: Iterable[str] = (),
+        *,
+        inline: bool = True,
+        known: Mapping[str, bytes] | None = None,
+    ) -> Written:
+        """`algorithms`: the checksums wanted, beside MD5; worked out on the way, but for those that are `known`."""
+        known = known or {}
+        wanted = {"md5", *algorithms}
+        sums: dict[str, Checksum] = {name: checksum(name) for name in wanted if name not in known}
         held: list[bytes] = []
         size, name, file = 0, "", None
         try:
             for chunk in chunks:
-                md5.update(chunk)
                 for each in sums.values():
                     each.update(chunk)
                 size += len(chunk)
@@ -95,10 +101,11 @@ class Bodies:
         finally:
             if file is not None:
                 file.close()
+        digests = {name: sums[name].digest() if name in sums else known[name] for name in wanted}
         return Written(
             size=size,
-            md5=md5.digest(),
-            checksums={key: each.digest() for key, each in sums.items()},
+            md5=digests.pop("md5"),
+            checksums=digests,
             content=b"".join(held) if file is None else None,
             file=name or None,
         )

@@ -257,7 +257,7 @@ def receive(
     claimed, md5 = checksums.claimed(request.headers), checksums.content_md5(request.headers)
     names = set(claimed) | ({algorithm} if algorithm else set())
     chunks = body_chunks(request.body.stream(), request.body.length)
-    written = store.bodies.write(chunks, names, inline=inline)
+    written = store.bodies.write(chunks, names, inline=inline, known=request.body.digests)
     try:
         checksums.verify(written.checksums, claimed)
         if md5 is not None and md5 != written.md5:

@@ -9,10 +9,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.wire import Body
 
 PREFIX: Final = "x-amz-checksum-"
 # Headers with the prefix that carry no checksum.
@@ -79,29 +80,29 @@ def claims(headers: Mapping[str, str]) -> list[str]:
     return [name for name in headers if name.startswith(PREFIX) and name not in _NAMES]
 
 
-def check_body(headers: Mapping[str, str], body: Callable[[], Iterable[bytes]], *, of_body: bool = True) -> None:
+def check_body(headers: Mapping[str, str], body: Body, *, of_body: bool = True) -> None:
     """Compare the body with Content-MD5, and with the checksum headers unless they are of something else (a whole object's).
 
-    Raises AwsError InvalidDigest, InvalidRequest or BadDigest.
+    What is worked out is kept with the body. Raises AwsError InvalidDigest, InvalidRequest or BadDigest.
     """
     names = claims(headers) if of_body else []
     if len(names) > 1:
         raise AwsError(
             "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.", 400
         )
-    wanted: list[tuple[str, bytes, Checksum]] = [
-        (name.removeprefix(PREFIX).upper(), decoded(name, headers[name]), new(algorithm(name))) for name in names
-    ]
+    wanted = [(name.removeprefix(PREFIX).upper(), algorithm(name), decoded(name, headers[name])) for name in names]
     if "content-md5" in headers:
-        wanted.append(("Content-MD5", md5_digest(headers["content-md5"]), new("md5")))
+        wanted.append(("Content-MD5", "md5", md5_digest(headers["content-md5"])))
     if not wanted:
         return
-    for data in body():
-        for _, _, checksum in wanted:
+    missing = {name: new(name) for _, name, _ in wanted if name not in body.digests}
+    for data in body.blocks() if missing else ():
+        for checksum in missing.values():
             checksum.update(data)
-    for name, value, checksum in wanted:
-        if not hmac.compare_digest(value, checksum.digest()):
-            raise mismatch(name)
+    body.digests.update({name: checksum.digest() for name, checksum in missing.items()})
+    for label, name, value in wanted:
+        if not hmac.compare_digest(value, body.digests[name]):
+            raise mismatch(label)
 
 
 def mismatch(name: str) -> AwsError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +13,7 @@ from towpath.sandbox.errors import AwsError
 from towpath.sandbox.s3.address import Address
 from towpath.sandbox.s3.operations import S3Operation, query_of
 from towpath.sandbox.s3_operations import copy_source
-from towpath.sandbox.wire import Body, Request
+from towpath.sandbox.wire import Request
 
 # Query parameters that are the signature's own.
 _SIGNING: Final = frozenset(
@@ -76,9 +75,3 @@ def signature_keys(request: Request, caller: Caller) -> dict[str, Value]:
     if request.secure:
         keys["s3:TlsVersion"] = "1.2"  # at least: the listener takes none below
     return keys
-
-
-def blocks(body: Body) -> Iterator[bytes]:
-    stream = body.stream()
-    while data := stream.read(256 * 1024):
-        yield data

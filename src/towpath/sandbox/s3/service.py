@@ -242,6 +242,7 @@ class S3:
                 request.body.stream(), mode=caller.payload, headers=request.headers, signer=caller.signer
             )
             body = Body(decoder)
+            body.digests.update(decoder.digests)
             opened.append(body)
             trailers = decoder.trailers
             request = replace(request, body=body, headers=streams.plain_headers(request.headers, trailers))
@@ -254,9 +255,7 @@ class S3:
             )
         if request.body.length or asked.operation.method in {"PUT", "POST"}:
             given = {name: value for name, value in request.headers.items() if name not in trailers}
-            checksums.check_body(
-                given, lambda: forward.blocks(request.body), of_body=asked.operation.name not in _OF_OBJECT
-            )
+            checksums.check_body(given, request.body, of_body=asked.operation.name not in _OF_OBJECT)
         return asked if request is asked.request else replace(asked, request=request)
 
     # --- carrying it out -----------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Decoder:
         self._checksums = {name: checksums.new(checksums.algorithm(name)) for name in self._announced}
         self._previous = signer.seed if signer else ""
         self.trailers: dict[str, str] = {}
+        self.digests: dict[str, bytes] = {}  # of the content, by algorithm; once it is read
 
     def __iter__(self) -> Iterator[bytes]:
         total = 0
@@ -148,7 +149,9 @@ class Decoder:
         elif signature:
             raise _bad_trailer("a signature of unsigned trailers")
         for name, value in self.trailers.items():
-            if not hmac.compare_digest(checksums.decoded(name, value), self._checksums[name].digest()):
+            digest = self._checksums[name].digest()
+            self.digests[checksums.algorithm(name)] = digest
+            if not hmac.compare_digest(checksums.decoded(name, value), digest):
                 raise checksums.mismatch(name.removeprefix(checksums.PREFIX).upper())
 
 
