@@ -16,7 +16,7 @@ from tools.aws import comparison
 from tools.aws.cases import DIRECTORY, NEEDS, Case, load
 from tools.aws.replay import Replay
 from tools.aws.sandboxed import side_of
-from tools.aws.side import NAME, Answer, Side
+from tools.aws.side import NAME, TAG, Answer, Side
 from tools.aws.sweep import sweep
 
 from towpath.sandbox.main import Sandbox
@@ -50,9 +50,13 @@ def leftovers(sandbox: Sandbox) -> list[str]:
 def made_in(side: Side) -> list[str]:
     iam, s3 = side.client("iam"), side.client("s3")
     return [
-        *(item["RoleName"] for item in iam.list_roles()["Roles"]),
-        *(item["UserName"] for item in iam.list_users()["Users"]),
-        *(item["PolicyName"] for item in iam.list_policies(Scope="Local")["Policies"]),
+        *(item["RoleName"] for page in iam.get_paginator("list_roles").paginate() for item in page["Roles"]),
+        *(item["UserName"] for page in iam.get_paginator("list_users").paginate() for item in page["Users"]),
+        *(
+            item["PolicyName"]
+            for page in iam.get_paginator("list_policies").paginate(Scope="Local")
+            for item in page["Policies"]
+        ),
         *(item["Name"] for item in s3.list_buckets()["Buckets"]),
     ]
 
@@ -175,6 +179,20 @@ def test_removal_that_is_cut_short_in_one_account_is_done_in_the_other(
     assert sorted(name.rpartition("-")[2] for name in left) == ["bare", "both", "untrusted"]
     assert [line for each in aws.accounts for line in sweep(each)] == []
     assert leftovers(towpath_sandbox) == []
+
+
+def test_a_sweep_goes_through_every_page(towpath_sandbox: Sandbox) -> None:
+    """IAM lists a hundred at a time."""
+    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    with side_of(towpath_sandbox, run="towpath-look-5") as side:
+        for number in range(104):
+            side.client("iam").create_role(
+                RoleName=f"{NAME}many-{number}",
+                AssumeRolePolicyDocument=trust,
+                Tags=[{"Key": TAG, "Value": "towpath-look-5"}],
+            )
+        assert sweep(side) == []
+        assert leftovers(towpath_sandbox) == []
 
 
 def test_a_sweep_takes_only_what_carries_the_tag(towpath_sandbox: Sandbox) -> None:

@@ -75,9 +75,9 @@ def _tagged(tags: Callable[[], list[dict[str, str]]]) -> bool:
         return False
 
 
-def _pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-    for page in client.get_paginator(operation).paginate(**arguments):
-        yield from page[key]
+def _pages(client: Any, operation: str, key: str, **arguments: Any) -> list[dict[str, Any]]:
+    """All of them at once: what is removed between two pages could move the others past a marker that counts."""
+    return [item for page in client.get_paginator(operation).paginate(**arguments) for item in page[key]]
 
 
 def _role(iam: Any, name: str) -> None:
