@@ -7,14 +7,14 @@ changes it. A bucket that is not here does not exist for the gate.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from towpath.iam.decide import NamedPolicy
 from towpath.iam.policy import PolicyKind, parse_policy
-from towpath.sandbox.s3 import bucket_policy, xml
+from towpath.sandbox.s3 import bucket_policy, documents, xml
 from towpath.sandbox.s3.address import locate
 from towpath.sandbox.s3.operations import identify
 from towpath.sandbox.wire import Request
@@ -45,6 +45,9 @@ class Bucket:
     public: bool = False  # whether the policy grants to anybody
     access_block: AccessBlock | None = AccessBlock()  # None: deleted, which is the same as all off
     ownership: str | None = ENFORCED  # None: no ownership controls, the uploader owns and ACLs count
+    documents: Mapping[str, documents.Document] = field(
+        default_factory=dict[str, documents.Document]
+    )  # by the operation that reads each
 
     @property
     def blocked(self) -> AccessBlock:
@@ -115,6 +118,11 @@ def _changed(bucket: Bucket, operation: str, request: Request) -> Bucket:
         return replace(bucket, ownership=xml.text(xml.parse(request), "ObjectOwnership"))
     if operation == "DeleteBucketOwnershipControls":
         return replace(bucket, ownership=None)
+    if operation in documents.KEEPING:
+        return replace(bucket, documents={**bucket.documents, documents.KEEPING[operation]: documents.kept(request)})
+    if operation in documents.REMOVING:
+        gone = documents.REMOVING[operation]
+        return replace(bucket, documents={name: text for name, text in bucket.documents.items() if name != gone})
     return bucket
 
 

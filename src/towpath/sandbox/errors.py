@@ -53,6 +53,17 @@ class AwsError(Exception):
         self.headers = list(headers)
 
 
+def not_implemented(why: str, details: Mapping[str, str] | None = None) -> AwsError:
+    """S3's refusal of what it, or this sandbox, does not do ("Error responses", S3 API reference)."""
+    return AwsError(
+        "NotImplemented",
+        "A header you provided implies functionality that is not implemented.",
+        501,
+        why=why,
+        details=dict(details or {}),
+    )
+
+
 def render(error: AwsError, *, service: str, protocol: str, head: bool = False) -> Response:
     """The error as a client of `service` expects it.
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, not_implemented
 
 _RANGE: Final = re.compile(r"^bytes=(\d*)-(\d*)$")
 
@@ -31,12 +31,7 @@ def check_write(headers: Mapping[str, str], current: str | None, key: str) -> No
     unless, only = headers.get("if-none-match"), headers.get("if-match")
     if unless is not None:
         if unless != "*":
-            raise AwsError(
-                "NotImplemented",
-                "A header you provided implies functionality that is not implemented",
-                501,
-                details={"Header": "If-None-Match"},
-            )
+            raise not_implemented("a conditional write on another value than *", {"Header": "If-None-Match"})
         if current is not None:
             raise failed("If-None-Match")
     if only is not None:

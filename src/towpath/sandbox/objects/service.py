@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, not_implemented
 from towpath.sandbox.objects import conditions, xml
 from towpath.sandbox.objects.buckets import Bucket
 from towpath.sandbox.objects.listing_requests import ListingRequests
@@ -50,12 +50,7 @@ class ObjectService:
             )
         act = self._act(request)
         if act is None:
-            raise AwsError(
-                "NotImplemented",
-                "A header or query you provided implies functionality that is not implemented.",
-                501,
-                why=f"{request.method} ?{request.query[:100]} of an object",
-            )
+            raise not_implemented(f"{request.method} ?{request.query[:100]} of an object")
         return act(request, found, key)
 
     def _act(self, request: Request) -> Answer | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, not_implemented
 from towpath.sandbox.wire import Request
 
 # "General purpose bucket naming rules", S3 User Guide.
@@ -41,12 +41,7 @@ class Address:
 def locate(request: Request, base_hosts: Collection[str]) -> Address:
     """Raises AwsError for a name, a path or a key S3 would not take."""
     if "x-amz-account-id" in request.headers:
-        raise AwsError(
-            "NotImplemented",
-            "A header you provided implies functionality that is not implemented.",
-            501,
-            why="S3 Control",
-        )
+        raise not_implemented("S3 Control")
     hosted = _hosted_bucket(request.host, base_hosts)
     path = request.path if request.path.startswith("/") else "/" + request.path
     if hosted is not None:
@@ -69,12 +64,7 @@ def _hosted_bucket(host: str, base_hosts: Collection[str]) -> str | None:
         match = _AWS_HOST.fullmatch(host)
         if match is None:
             # s3-control, s3-website, access points and others: other rules, other permissions.
-            raise AwsError(
-                "NotImplemented",
-                "A header you provided implies functionality that is not implemented.",
-                501,
-                why=f"{host} is no S3 endpoint this sandbox knows",
-            )
+            raise not_implemented(f"{host} is no S3 endpoint this sandbox knows")
         return match["bucket"]
     base = max(
         (each for each in base_hosts if host.endswith("." + each) and not _is_address(each)), key=len, default=None

@@ -1,4 +1,6 @@
-"""What the gate answers of a bucket itself, because it decides by it: public access settings, policy status, ownership."""
+"""What the gate answers of a bucket itself, because it decides by it: public access settings, policy status, ownership; and what it
+keeps of it.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,11 @@ def of_bucket(operation: str, bucket: Bucket) -> Response | None:
             raise AwsError("OwnershipControlsNotFoundError", "The bucket ownership controls were not found", 404)
         rule = f"<Rule><ObjectOwnership>{bucket.ownership}</ObjectOwnership></Rule>"
         return _xml("OwnershipControls", rule)
+    if operation == "GetBucketRequestPayment":  # the other one, Requester, cannot be set here
+        return _xml("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>")
+    if operation in bucket.documents:
+        found = bucket.documents[operation]
+        return Response(status=200, headers=[("Content-Type", "application/xml"), *found.headers], body=found.body)
     return None
 
 

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, not_implemented
 from towpath.sandbox.wire import Body
 
 PREFIX: Final = "x-amz-checksum-"
@@ -47,12 +47,7 @@ def algorithm(header: str) -> str:
     """`crc32` of `x-amz-checksum-crc32`. Raises AwsError for an algorithm this sandbox does not compute."""
     name = header.removeprefix(PREFIX)
     if name not in _CRCS and name not in _HASHES:
-        raise AwsError(
-            "NotImplemented",
-            "A header you provided implies functionality that is not implemented.",
-            501,
-            why=f"{header[:60]} is not computed by this sandbox",
-        )
+        raise not_implemented(f"{header[:60]} is not computed by this sandbox")
     return name
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from towpath.sandbox.buckets import ENFORCED, Bucket
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, not_implemented
 from towpath.sandbox.s3 import xml
 from towpath.sandbox.s3.address import RESERVED
 from towpath.sandbox.wire import Request
@@ -53,12 +53,7 @@ def check_anonymous(request: Request) -> None:
 def check_length(request: Request, *, streamed: bool) -> None:
     """The length of an object is told beforehand: S3 takes HTTP's own chunks only around aws-chunked ones."""
     if "transfer-encoding" in request.headers and not streamed:
-        raise AwsError(
-            "NotImplemented",
-            "A header you provided implies functionality that is not implemented",
-            501,
-            why="Transfer-Encoding without a streaming x-amz-content-sha256",
-        )
+        raise not_implemented("Transfer-Encoding without a streaming x-amz-content-sha256")
     if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
         raise AwsError("MissingContentLength", "You must provide the Content-Length HTTP header.", 411)
     if request.body.length > LARGEST_PUT:

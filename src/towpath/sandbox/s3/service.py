@@ -21,10 +21,22 @@ from towpath.sandbox.authenticate import Authenticator, Caller
 from towpath.sandbox.authorise import Target
 from towpath.sandbox.backend import Backend
 from towpath.sandbox.buckets import Bucket, Buckets
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, not_implemented
 from towpath.sandbox.principal_ids import Named
 from towpath.sandbox.principals import ANONYMOUS
-from towpath.sandbox.s3 import answers, bucket_policy, checksums, deletes, forms, forward, rules, schema, streams, xml
+from towpath.sandbox.s3 import (
+    answers,
+    bucket_policy,
+    carried_out,
+    checksums,
+    deletes,
+    forms,
+    forward,
+    rules,
+    schema,
+    streams,
+    xml,
+)
 from towpath.sandbox.s3.address import Address, locate
 from towpath.sandbox.s3.operations import BUCKET, POST_OBJECT, S3Operation, identify
 from towpath.sandbox.s3_operations import Need, copy_source, needs, read_source, replaces_tags
@@ -140,6 +152,7 @@ class S3:
             starts(wanted[0])
             for need in wanted:
                 self._allow(asked, need)
+            carried_out.check(operation.name)
             if operation.name in _CONTENT:
                 rules.check_length(request, streamed=caller.payload in streams.MODES)
                 asked = self._decoded(asked, opened)
@@ -332,9 +345,9 @@ class S3:
         try:
             return self._backend.call(inner, service="s3", region=asked.region, account=self._account(asked))
         except AwsError as error:
-            # A body that its schema allows and the emulator cannot read all the same: an empty Filter, a rule without an action.
+            # A body that is valid (schema.check) and that the emulator cannot read all the same.
             if error.code == "InternalFailure" and asked.request.body.length and schema.payload(asked.operation.name):
-                raise xml.malformed(why=error.why) from None
+                raise not_implemented(f"a setting of {asked.operation.name}: {error.why}") from None
             raise
 
     def _delete_objects(self, asked: Asked, starts: Starts) -> Response:
