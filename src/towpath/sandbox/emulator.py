@@ -23,6 +23,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from towpath.iam import partition as partitions
+from towpath.sandbox import user_boundaries
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.wire import Request, Response
 
@@ -92,6 +93,8 @@ class Emulator:
 
         environ = _environ(request, service=service, region=region, account=account)
         with self._lock:
+            if service == "iam":
+                user_boundaries.install()
             if seed is not None:
                 self._prepare(service, region, account)
                 _seed(seed)

@@ -145,13 +145,6 @@ def test_names_of_users_and_groups_are_unique_whatever_their_case(world: World, 
         "EntityAlreadyExists: "
     )
     assert code(lambda: iam.create_user(UserName="x" * 65)).startswith("ValidationError: ")
-    # The emulator would forget it, and the user would be limited by nothing.
-    assert code(lambda: iam.create_user(UserName=fresh("bounded"), PermissionsBoundary=READ_ONLY)).startswith(
-        "NotImplemented: "
-    )
-    assert code(lambda: iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=READ_ONLY)).startswith(
-        "NotImplemented: "
-    )
 
 
 # --- policies ------------------------------------------------------------------------------------------------------
@@ -224,6 +217,10 @@ def test_versions_of_a_policy(world: World, code: Code) -> None:
     iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn)
     assert code(lambda: iam.delete_policy(PolicyArn=arn)) == attached
     iam.delete_role_permissions_boundary(RoleName=role)
+    user = new_user(world)
+    iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=arn)
+    assert code(lambda: iam.delete_policy(PolicyArn=arn)) == attached
+    iam.delete_user_permissions_boundary(UserName=user)
     iam.delete_policy(PolicyArn=arn)
 
 
@@ -255,6 +252,57 @@ def test_boundary_limits_a_role_and_has_to_exist(world: World, code: Code) -> No
         lambda: iam.put_role_permissions_boundary(
             RoleName=role, PermissionsBoundary="arn:aws:iam::123456789012:policy/no-such"
         )
+    ).startswith("NoSuchEntity: Scope ARN: ")
+
+
+def test_boundary_limits_a_user_and_stays_with_it(world: World, code: Code, bucket: str) -> None:
+    iam, user = world.client("iam"), new_user(world)
+    everything = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}], "Version": "2012-10-17"}
+    iam.put_user_policy(UserName=user, PolicyName="everything", PolicyDocument=json.dumps(everything))
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    own = world.client("s3", {**key, "SessionToken": None})
+
+    def put() -> Any:
+        return own.put_object(Bucket=bucket, Key="bounded", Body=b"x")
+
+    def boundary() -> str | None:
+        found = iam.get_user(UserName=user)["User"].get("PermissionsBoundary")
+        return found and found["PermissionsBoundaryArn"]
+
+    put()
+    assert boundary() is None
+    iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=READ_ONLY)
+    assert boundary() == READ_ONLY
+    assert all("PermissionsBoundary" not in item for item in iam.list_users()["Users"])
+    assert "because no permissions boundary allows the s3:PutObject action" in code(put)
+    assert "AmazonS3ReadOnlyAccess" in world.sandbox.record.after(0)[-1].why
+    renamed = fresh("renamed")
+    iam.update_user(UserName=user, NewUserName=renamed)
+    user = renamed
+    assert boundary() == READ_ONLY
+    assert code(put).startswith("AccessDenied: ")
+    assert code(
+        lambda: iam.put_user_permissions_boundary(
+            UserName=user, PermissionsBoundary="arn:aws:iam::123456789012:policy/no-such"
+        )
+    ).startswith("NoSuchEntity: Scope ARN: ")
+    assert code(
+        lambda: iam.put_user_permissions_boundary(UserName=fresh("nobody"), PermissionsBoundary=READ_ONLY)
+    ).startswith("NoSuchEntity: ")
+    iam.delete_user_permissions_boundary(UserName=user)
+    assert boundary() is None
+    put()
+
+
+def test_user_made_with_a_boundary_has_it_and_the_next_of_its_name_has_not(world: World, code: Code) -> None:
+    iam, name = world.client("iam"), fresh("bounded")
+    made = iam.create_user(UserName=name, PermissionsBoundary=READ_ONLY)["User"]
+    assert made["PermissionsBoundary"]["PermissionsBoundaryArn"] == READ_ONLY
+    iam.delete_user(UserName=name)
+    assert "PermissionsBoundary" not in iam.create_user(UserName=name)["User"]
+    assert "PermissionsBoundary" not in iam.get_user(UserName=name)["User"]
+    assert code(
+        lambda: iam.create_user(UserName=fresh("bounded"), PermissionsBoundary="arn:aws:iam::123456789012:policy/none")
     ).startswith("NoSuchEntity: Scope ARN: ")
 
 
