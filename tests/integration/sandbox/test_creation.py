@@ -145,13 +145,6 @@ def test_names_of_users_and_groups_are_unique_whatever_their_case(world: World, 
         "EntityAlreadyExists: "
     )
     assert code(lambda: iam.create_user(UserName="x" * 65)).startswith("ValidationError: ")
-    # The emulator would forget it, and the user would be limited by nothing.
-    assert code(lambda: iam.create_user(UserName=fresh("bounded"), PermissionsBoundary=READ_ONLY)).startswith(
-        "NotImplemented: "
-    )
-    assert code(lambda: iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=READ_ONLY)).startswith(
-        "NotImplemented: "
-    )
 
 
 # --- policies ------------------------------------------------------------------------------------------------------
@@ -246,16 +239,6 @@ def test_policies_of_aws_are_not_ours_to_change(world: World, code: Code, call: 
     if call == "delete_policy":
         iam.delete_policy_version(PolicyArn=own, VersionId="v2")
     getattr(iam, call)(PolicyArn=own, **arguments)
-
-
-def test_boundary_limits_a_role_and_has_to_exist(world: World, code: Code) -> None:
-    iam, role = world.client("iam"), new_role(world)
-    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=READ_ONLY)
-    assert code(
-        lambda: iam.put_role_permissions_boundary(
-            RoleName=role, PermissionsBoundary="arn:aws:iam::123456789012:policy/no-such"
-        )
-    ).startswith("NoSuchEntity: Scope ARN: ")
 
 
 # --- deletion ------------------------------------------------------------------------------------------------------

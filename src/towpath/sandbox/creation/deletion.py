@@ -57,14 +57,8 @@ def _group(asked: Asked) -> None:
 
 def _policy(asked: Asked) -> None:
     arn = policies.of_the_account(asked)
-    found: Any = asked.iam.list_entities_for_policy(PolicyArn=arn)
-    bounded = any(
-        role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") == arn
-        for role in (
-            asked.iam.get_role(RoleName=item["RoleName"])["Role"] for item in asked.pages("list_roles", "Roles")
-        )
-    )
-    if bounded or any(found[key] for key in ("PolicyGroups", "PolicyUsers", "PolicyRoles")):
+    found: Any = asked.iam.get_policy(PolicyArn=arn)["Policy"]
+    if found["AttachmentCount"] or found["PermissionsBoundaryUsageCount"]:
         raise AwsError("DeleteConflict", "Cannot delete a policy attached to entities.", 409)
     if len(asked.iam.list_policy_versions(PolicyArn=arn)["Versions"]) > 1:
         raise AwsError(

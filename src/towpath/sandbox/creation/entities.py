@@ -68,8 +68,8 @@ def _create_service_role(asked: Asked) -> None:
 
 
 def _create_user(asked: Asked) -> None:
-    _no_boundary(asked)
     check_tags(asked.parameters.get("Tags", ()))
+    documents.check_boundary(asked)
     _new(asked, "User", asked.text("UserName"), "UsersPerAccount", USERS)
 
 
@@ -128,12 +128,6 @@ def _tag(asked: Asked) -> None:
     check_tags(asked.parameters.get("Tags", ()))
 
 
-def _no_boundary(asked: Asked) -> None:
-    """The emulator would take a user's boundary and forget it; a boundary that limits nothing is worse than none."""
-    if "PermissionsBoundary" in asked.parameters:
-        raise AwsError("NotImplemented", "This sandbox keeps permissions boundaries of roles only, not of users.", 501)
-
-
 RULES: Final[Mapping[str, Rule]] = {
     "AddRoleToInstanceProfile": lambda asked: _ignore(role(asked)),
     "AddUserToGroup": _add_user_to_group,
@@ -143,7 +137,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "CreateRole": _create_role,
     "CreateServiceLinkedRole": _create_service_role,
     "CreateUser": _create_user,
-    "PutUserPermissionsBoundary": _no_boundary,
     "TagInstanceProfile": _tag,
     "TagOpenIDConnectProvider": _tag,
     "TagPolicy": _tag,
