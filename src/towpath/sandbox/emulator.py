@@ -23,7 +23,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from towpath.iam import partition as partitions
-from towpath.sandbox import user_boundaries
+from towpath.sandbox import emulator_iam
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.wire import Request, Response
 
@@ -54,6 +54,7 @@ class Emulator:
         _seed("import")
         sys.meta_path.insert(0, _WithoutTheUsersProfile())
         importlib.import_module("moto.eks.models")
+        emulator_iam.install()
         _seed(secrets.token_hex(32))
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -93,8 +94,6 @@ class Emulator:
 
         environ = _environ(request, service=service, region=region, account=account)
         with self._lock:
-            if service == "iam":
-                user_boundaries.install()
             if seed is not None:
                 self._prepare(service, region, account)
                 _seed(seed)

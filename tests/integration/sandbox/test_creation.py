@@ -217,10 +217,6 @@ def test_versions_of_a_policy(world: World, code: Code) -> None:
     iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn)
     assert code(lambda: iam.delete_policy(PolicyArn=arn)) == attached
     iam.delete_role_permissions_boundary(RoleName=role)
-    user = new_user(world)
-    iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=arn)
-    assert code(lambda: iam.delete_policy(PolicyArn=arn)) == attached
-    iam.delete_user_permissions_boundary(UserName=user)
     iam.delete_policy(PolicyArn=arn)
 
 
@@ -243,67 +239,6 @@ def test_policies_of_aws_are_not_ours_to_change(world: World, code: Code, call: 
     if call == "delete_policy":
         iam.delete_policy_version(PolicyArn=own, VersionId="v2")
     getattr(iam, call)(PolicyArn=own, **arguments)
-
-
-def test_boundary_limits_a_role_and_has_to_exist(world: World, code: Code) -> None:
-    iam, role = world.client("iam"), new_role(world)
-    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=READ_ONLY)
-    assert code(
-        lambda: iam.put_role_permissions_boundary(
-            RoleName=role, PermissionsBoundary="arn:aws:iam::123456789012:policy/no-such"
-        )
-    ).startswith("NoSuchEntity: Scope ARN: ")
-
-
-def test_boundary_limits_a_user_and_stays_with_it(world: World, code: Code, bucket: str) -> None:
-    iam, user = world.client("iam"), new_user(world)
-    everything = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}], "Version": "2012-10-17"}
-    iam.put_user_policy(UserName=user, PolicyName="everything", PolicyDocument=json.dumps(everything))
-    key = iam.create_access_key(UserName=user)["AccessKey"]
-    own = world.client("s3", {**key, "SessionToken": None})
-
-    def put() -> Any:
-        return own.put_object(Bucket=bucket, Key="bounded", Body=b"x")
-
-    def boundary() -> str | None:
-        found = iam.get_user(UserName=user)["User"].get("PermissionsBoundary")
-        return found and found["PermissionsBoundaryArn"]
-
-    put()
-    assert boundary() is None
-    iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=READ_ONLY)
-    assert boundary() == READ_ONLY
-    assert all("PermissionsBoundary" not in item for item in iam.list_users()["Users"])
-    assert "because no permissions boundary allows the s3:PutObject action" in code(put)
-    assert "AmazonS3ReadOnlyAccess" in world.sandbox.record.after(0)[-1].why
-    renamed = fresh("renamed")
-    iam.update_user(UserName=user, NewUserName=renamed)
-    user = renamed
-    assert boundary() == READ_ONLY
-    assert code(put).startswith("AccessDenied: ")
-    assert code(
-        lambda: iam.put_user_permissions_boundary(
-            UserName=user, PermissionsBoundary="arn:aws:iam::123456789012:policy/no-such"
-        )
-    ).startswith("NoSuchEntity: Scope ARN: ")
-    assert code(
-        lambda: iam.put_user_permissions_boundary(UserName=fresh("nobody"), PermissionsBoundary=READ_ONLY)
-    ).startswith("NoSuchEntity: ")
-    iam.delete_user_permissions_boundary(UserName=user)
-    assert boundary() is None
-    put()
-
-
-def test_user_made_with_a_boundary_has_it_and_the_next_of_its_name_has_not(world: World, code: Code) -> None:
-    iam, name = world.client("iam"), fresh("bounded")
-    made = iam.create_user(UserName=name, PermissionsBoundary=READ_ONLY)["User"]
-    assert made["PermissionsBoundary"]["PermissionsBoundaryArn"] == READ_ONLY
-    iam.delete_user(UserName=name)
-    assert "PermissionsBoundary" not in iam.create_user(UserName=name)["User"]
-    assert "PermissionsBoundary" not in iam.get_user(UserName=name)["User"]
-    assert code(
-        lambda: iam.create_user(UserName=fresh("bounded"), PermissionsBoundary="arn:aws:iam::123456789012:policy/none")
-    ).startswith("NoSuchEntity: Scope ARN: ")
 
 
 # --- deletion ------------------------------------------------------------------------------------------------------

@@ -57,11 +57,8 @@ def _group(asked: Asked) -> None:
 
 def _policy(asked: Asked) -> None:
     arn = policies.of_the_account(asked)
-    found: Any = asked.iam.list_entities_for_policy(PolicyArn=arn)
-    roles = (asked.state.role(asked.account, item["RoleName"]) for item in asked.pages("list_roles", "Roles"))
-    users = (asked.state.user(asked.account, item["UserName"]) for item in asked.pages("list_users", "Users"))
-    bounded = any(owner is not None and owner.boundary_arn == arn for owner in (*roles, *users))
-    if bounded or any(found[key] for key in ("PolicyGroups", "PolicyUsers", "PolicyRoles")):
+    found: Any = asked.iam.get_policy(PolicyArn=arn)["Policy"]
+    if found["AttachmentCount"] or found["PermissionsBoundaryUsageCount"]:
         raise AwsError("DeleteConflict", "Cannot delete a policy attached to entities.", 409)
     if len(asked.iam.list_policy_versions(PolicyArn=arn)["Versions"]) > 1:
         raise AwsError(

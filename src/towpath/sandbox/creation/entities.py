@@ -128,11 +128,6 @@ def _tag(asked: Asked) -> None:
     check_tags(asked.parameters.get("Tags", ()))
 
 
-def _bound_user(asked: Asked) -> None:
-    user(asked)
-    documents.check_boundary(asked)
-
-
 RULES: Final[Mapping[str, Rule]] = {
     "AddRoleToInstanceProfile": lambda asked: _ignore(role(asked)),
     "AddUserToGroup": _add_user_to_group,
@@ -142,8 +137,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "CreateRole": _create_role,
     "CreateServiceLinkedRole": _create_service_role,
     "CreateUser": _create_user,
-    "DeleteUserPermissionsBoundary": lambda asked: _ignore(user(asked)),
-    "PutUserPermissionsBoundary": _bound_user,
     "TagInstanceProfile": _tag,
     "TagOpenIDConnectProvider": _tag,
     "TagPolicy": _tag,

@@ -107,9 +107,19 @@ def _update_trust(asked: Asked) -> None:
     documents.check_trust(asked, asked.text("PolicyDocument"))
 
 
-def _boundary(asked: Asked) -> None:
-    entities.role(asked)
-    documents.check_boundary(asked)
+def _boundary(kind: str) -> Rule:
+    def check(asked: Asked) -> None:
+        _entity(asked, kind)
+        documents.check_boundary(asked)
+
+    return check
+
+
+def _there(kind: str) -> Rule:
+    def check(asked: Asked) -> None:
+        _entity(asked, kind)
+
+    return check
 
 
 def _own(asked: Asked) -> None:
@@ -123,9 +133,12 @@ RULES: Final[Mapping[str, Rule]] = {
     "CreatePolicy": _create,
     "CreatePolicyVersion": _create_version,
     "DeletePolicyVersion": _own,
+    "DeleteRolePermissionsBoundary": _there("role"),
+    "DeleteUserPermissionsBoundary": _there("user"),
     "PutGroupPolicy": _inline("group"),
-    "PutRolePermissionsBoundary": _boundary,
+    "PutRolePermissionsBoundary": _boundary("role"),
     "PutRolePolicy": _inline("role"),
+    "PutUserPermissionsBoundary": _boundary("user"),
     "PutUserPolicy": _inline("user"),
     "SetDefaultPolicyVersion": _own,
     "UntagPolicy": _own,
