@@ -219,7 +219,7 @@ for _row in OPERATIONS:
 def identify(request: Request, *, bucket: str, key: str) -> S3Operation:
     """The operation `request` asks for. Raises AwsError for what is none, and for what is refused whoever asks."""
     level = OBJECT if key else BUCKET if bucket else SERVICE
-    found = sorted(SELECTORS.intersection(request.arguments))
+    found = sorted(SELECTORS.intersection(request.arguments)) if request.query else []
     if len(found) > 1:
         # Two readers of one request could each follow another of them.
         raise AwsError(
@@ -247,6 +247,8 @@ def is_form(headers: Mapping[str, str]) -> bool:
 
 def query_of(request: Request, operation: S3Operation) -> dict[str, str]:
     """The parameters that belong to the operation; the emulator is given no other."""
+    if not request.query:
+        return {}
     found = {name: value for name, value in request.arguments.items() if name in PARAMETERS}
     if operation.selector:
         found[operation.selector] = request.arguments[operation.selector]
