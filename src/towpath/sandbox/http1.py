@@ -26,6 +26,7 @@ LARGEST_BODY: Final = 5 * 1024**3  # bytes; S3's own limit for one PUT
 _ONCE: Final = frozenset({"host", "authorization", "content-type", "expect", "content-length", "transfer-encoding"})
 # What can be in one: a name or an address, and a port (RFC 3986, section 3.2).
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class BadRequest(Exception):
@@ -200,7 +201,9 @@ def _path(target: bytes, host: str) -> tuple[str, str]:
         if not separator or scheme.lower() not in {"http", "https"}:
             raise BadRequest(400, "malformed request target")
         authority, _, path = rest.partition("/")
-        if not authority or authority.lower() != host.lower():  # RFC 9112, section 3.2.2 has the target win, and the Host header is what was signed
+        if (
+            not authority or authority.lower() != host.lower()
+        ):  # RFC 9112, section 3.2.2 has the target win, and the Host header is what was signed
             raise BadRequest(400, "the target names another host than the Host header")
         path = "/" + path
     return path, query
@@ -229,10 +232,12 @@ def _too_large() -> BadRequest:
 
 
 def response(status: int, headers: Iterable[tuple[str, str]], *, close: bool) -> bytes:
-    """A response's head with its empty line, dated. A line break in a value becomes a space: no value can begin a new header."""
+    """A response's head with its empty line, dated. A line break in a value becomes a space, and a name that is none is left out: nothing can begin a new header."""
     lines = [f"HTTP/1.1 {status} {_phrase(status)}"]
     dated = False
     for name, value in headers:
+        if not is_name(name):
+            continue  # it would be read as something else; nobody may put one here, see s3/rules.py
         lines.append(f"{name}: {value}" if value.isprintable() else f"{name}: {_one_line(value)}")
         dated = dated or name.lower() == "date"
     if not dated:
@@ -241,6 +246,12 @@ def response(status: int, headers: Iterable[tuple[str, str]], *, close: bool) ->
         lines.append("Connection: close")
     lines.append("\r\n")
     return "\r\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=1024)
+def is_name(text: str) -> bool:
+    """Whether a header can have this name (RFC 9110, section 5.1)."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _one_line(value: str) -> str:

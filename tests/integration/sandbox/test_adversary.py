@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+import hashlib
+import hmac
+import json
+from base64 import b64encode
+from datetime import UTC, datetime
+from urllib.parse import unquote, urlencode
 
+import httpx2
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from towpath.sandbox.wire import LARGEST_FORM
 
 from .conftest import World
 from .test_gate import http, signed
+from .test_sts import fresh
 
 FORM = "application/x-www-form-urlencoded"
 OTHER = "210987654321"
@@ -76,3 +86,133 @@ def test_the_sandboxs_own_interface_answers_whatever_it_is_sent(world: World, pa
 
     assert status(good) == 200
     assert status(bad) == (200 if path.endswith("=") else 400)
+
+
+# --- names of headers that are made of something else ------------------------------------------------------------------
+
+
+def s3(world: World, method: str, path: str, body: bytes = b"", **headers: str) -> httpx2.Response:
+    """One call of S3; the signature covers `headers`."""
+    sent = signed(world, method, path, body=body, **{name.replace("_", "-"): value for name, value in headers.items()})
+    return http(world, method, path, headers=sent, content=body)
+
+
+@pytest.fixture
+def bucket(world: World) -> str:
+    name = fresh("adversary")
+    where = {"LocationConstraint": "eu-west-1"}
+    world.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where, ObjectLockEnabledForBucket=True)
+    world.client("s3").put_object(Bucket=name, Key="k", Body=b"abc")
+    return name
+
+
+@pytest.mark.parametrize(
+    "name", ["x-amz-meta-a\r\nEvil: b", "x-amz-meta-a\nEvil: b", "x-amz-meta-a:Evil", "x-amz-meta-a b"]
+)
+def test_a_presigned_url_makes_no_header_but_a_header(world: World, bucket: str, name: str) -> None:
+    admin = world.sandbox.admin_key
+    for parameter, expected in (("x-amz-meta-a", 200), (name, 400)):
+        url = f"{world.sandbox.endpoint}/{bucket}/presigned?{urlencode({parameter: '1'})}".replace("+", "%20")
+        request = AWSRequest(method="PUT", url=url)
+        S3SigV4QueryAuth(Credentials(admin.access_key, admin.secret), "s3", "eu-west-1").add_auth(request)
+        answer = httpx2.put(request.url, content=b"abc", trust_env=False)
+        assert answer.status_code == expected, answer.text
+    assert "evil" not in s3(world, "GET", f"/{bucket}/presigned").headers
+
+
+def form(world: World, bucket: str, fields: dict[str, str], *, length: str = "0, 100") -> httpx2.Response:
+    """A browser's upload whose policy takes all these fields; a name that begins with `name*` is written as it is."""
+    admin = world.sandbox.admin_key
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    scope = [stamp[:8], "eu-west-1", "s3", "aws4_request"]
+    own = {
+        "key": "formed",
+        "x-amz-algorithm": "AWS4-HMAC-SHA256",
+        "x-amz-credential": "/".join([admin.access_key, *scope]),
+        "x-amz-date": stamp,
+    }
+    names = [unquote(name.removeprefix("name*=UTF-8''")).lower() for name in {**own, **fields}]
+    conditions = [["starts-with", f"${name}", ""] for name in ["bucket", *names]]
+    text = json.dumps({"expiration": "2100-01-01T00:00:00Z", "conditions": conditions})
+    policy = b64encode(text.replace("[[", f'[["content-length-range", {length}], [').encode())
+    key = b"AWS4" + admin.secret.encode()
+    for part in scope:
+        key = hmac.digest(key, part.encode(), "sha256")
+    sent = {**own, **fields, "policy": policy.decode(), "x-amz-signature": hmac.digest(key, policy, "sha256").hex()}
+    lines = ""
+    for name, value in sent.items():
+        named = name if name.startswith("name*") else f'name="{name}"'
+        lines += f"--B\r\nContent-Disposition: form-data; {named}\r\n\r\n{value}\r\n"
+    lines += '--B\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nabc\r\n--B--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    return http(world, "POST", f"/{bucket}", headers=headers, content=lines.encode())
+
+
+@pytest.mark.parametrize("name", ["name*=UTF-8''x-amz-meta-a%0D%0AEvil%3A%20b", "x-amz-meta-a b", "x-amz-meta-a:b"])
+def test_a_form_makes_no_header_but_a_header(world: World, bucket: str, name: str) -> None:
+    assert form(world, bucket, {"name*=UTF-8''x-amz-meta-a": "1"}).status_code == 204
+    answer = form(world, bucket, {name: "1"})
+    assert (answer.status_code, "InvalidArgument" in answer.text) == (400, True), answer.text
+    assert "evil" not in s3(world, "GET", f"/{bucket}/formed").headers
+
+
+def test_what_a_form_says_of_numbers_and_addresses_is_judged(world: World, bucket: str) -> None:
+    where = "success_action_redirect"
+    assert form(world, bucket, {where: "http://a/"}).headers["location"].startswith("http://a/?bucket=")
+    assert form(world, bucket, {where: "http://["}).status_code == 204
+    assert form(world, bucket, {}, length="0, 3").status_code == 204
+    for length in ("0, 1e999", "-1e999, 3", "NaN, 3", f'0, "{"9" * 5_000}"'):
+        assert form(world, bucket, {}, length=length).status_code == 400, length
+
+
+LONG = "9" * 5_000  # digits: more than Python makes a number of
+
+
+@pytest.mark.parametrize("text", [f"0-{LONG}", f"-{LONG}", f"{LONG}-", "²-³"])
+def test_a_range_of_any_digits(world: World, bucket: str, text: str) -> None:
+    assert s3(world, "GET", f"/{bucket}/k", range="bytes=0-1").text == "ab"
+    unsigned = {"Range": f"bytes={text}".encode("latin-1")}
+    answer = http(world, "GET", f"/{bucket}/k", headers={**signed(world, "GET", f"/{bucket}/k"), **unsigned})
+    assert (answer.status_code, answer.text) == (200, "abc")
+
+
+@pytest.mark.parametrize("number", ["²", LONG, "0x1", "-1", ""])
+def test_numbers_of_parts_are_numbers(world: World, bucket: str, number: str) -> None:
+    client = world.client("s3")
+    upload = client.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
+    part = client.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=b"abc")
+
+    def complete(text: str) -> httpx2.Response:
+        inner = f"<Part><PartNumber>{text}</PartNumber><ETag>{part['ETag']}</ETag></Part>"
+        body = f"<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>".encode()
+        return s3(world, "POST", f"/{bucket}/m?uploadId={upload}", body)
+
+    answer = complete(number)
+    assert (answer.status_code, "MalformedXML" in answer.text) == (400, True), answer.text
+    copying = {"x-amz-copy-source": f"/{bucket}/k", "x-amz-copy-source-range": f"bytes=0-{number.replace('²', '?')}"}
+    answer = s3(world, "PUT", f"/{bucket}/m?partNumber=1&uploadId={upload}", **copying)
+    assert (answer.status_code, "InvalidArgument" in answer.text) == (400, True), answer.text
+    assert complete("1").status_code == 200
+
+
+@pytest.mark.parametrize("days", ["²", LONG, "999999999", "36501"])
+def test_a_default_retention_ends_within_the_calendar(world: World, bucket: str, days: str) -> None:
+    def put(text: str) -> int:
+        rule = f"<Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>{text}</Days></DefaultRetention></Rule>"
+        enabled = "<ObjectLockEnabled>Enabled</ObjectLockEnabled>"
+        body = f"<ObjectLockConfiguration>{enabled}{rule}</ObjectLockConfiguration>".encode()
+        return s3(world, "PUT", f"/{bucket}?object-lock", body).status_code
+
+    assert (put("36500"), put(days)) == (200, 400)
+    world.client("s3").put_object(Bucket=bucket, Key="kept", Body=b"abc")
+
+
+def test_a_date_to_retain_until_is_one(world: World, bucket: str) -> None:
+    def put(text: str) -> int:
+        mode = {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": text}
+        md5 = b64encode(hashlib.md5(b"abc", usedforsecurity=False).digest()).decode()
+        return s3(world, "PUT", f"/{bucket}/kept", b"abc", **mode, **{"Content-MD5": md5}).status_code
+
+    assert put("2100-01-01T00:00:00Z") == 200
+    assert put("9999-12-31T23:59:59-23:59") == 400
+    assert put("0001-01-01T00:00:00+23:59") == 400

@@ -210,3 +210,9 @@ def test_changed_bytes_cut_anywhere_are_the_same_events(several: list[bytes], da
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
     parts = [bytes(whole[a:b]) for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     assert events(*parts) == events(bytes(whole))
+
+
+@pytest.mark.parametrize("name", ["X-A\r\nX-B", "X A", "X:A", "", "X-\u00e9"])
+def test_no_name_begins_a_header_of_its_own(name: str) -> None:
+    lines = http1.response(200, [("X-Good", "1"), (name, "2")], close=False).split(b"\r\n")
+    assert [line.partition(b":")[0] for line in lines[1:]] == [b"X-Good", b"Date", b"", b""]

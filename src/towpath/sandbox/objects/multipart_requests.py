@@ -15,7 +15,7 @@ from towpath.sandbox.objects.object_requests import COPY_SOURCE, LARGEST_COPY, O
 from towpath.sandbox.objects.store import Store
 from towpath.sandbox.wire import Request, Response
 
-_COPY_RANGE: Final = re.compile(r"^bytes=(\d+)-(\d+)$")
+_COPY_RANGE: Final = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 
 
 class MultipartRequests:
@@ -151,7 +151,7 @@ class MultipartRequests:
 def _wanted(item: Element) -> Wanted:
     number = item.findtext("PartNumber") or ""
     etag = item.findtext("ETag")
-    if not number.isdigit() or etag is None:
+    if not re.fullmatch(r"[0-9]{1,9}", number) or etag is None:
         raise xml.malformed()
     sums = {name: item.findtext(element) or "" for name, element in checksums.XML.items()}
     return Wanted(number=int(number), etag=etag, checksums={name: value for name, value in sums.items() if value})
@@ -172,7 +172,7 @@ def _number(request: Request) -> int:
 def _copy_range(text: str | None, size: int) -> tuple[int, int]:
     if text is None:
         return 0, size
-    match = _COPY_RANGE.match(text)
+    match = _COPY_RANGE.fullmatch(text)
     if match is None or int(match[2]) < int(match[1]):
         raise AwsError(
             "InvalidArgument",

@@ -12,6 +12,7 @@ from typing import Final
 
 from towpath.sandbox.buckets import ENFORCED, Bucket
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.http1 import is_name
 from towpath.sandbox.s3 import xml
 from towpath.sandbox.s3.address import RESERVED
 from towpath.sandbox.wire import Request
@@ -41,6 +42,12 @@ def check_owner(headers: Mapping[str, str], header: str, bucket: Bucket) -> None
         )
     if expected != bucket.owner:
         raise AwsError("AccessDenied", "Access Denied", 403, why=f"{header} is {expected}, {bucket.name} is another's")
+
+
+def check_header(name: str) -> None:
+    """What is to become a header out of a presigned URL or a form: stored with an object, its name goes out to whoever reads that."""
+    if not is_name(name):
+        raise AwsError("InvalidArgument", f"{name[:60]!r} is no header's name.", 400)
 
 
 def check_anonymous(request: Request) -> None:
