@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import json
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import unquote, urlencode
 
 import httpx2
@@ -14,7 +15,9 @@ import pytest
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
+from towpath.sandbox.objects.store import Store
 from towpath.sandbox.wire import LARGEST_FORM
 
 from .conftest import World
@@ -216,3 +219,82 @@ def test_a_date_to_retain_until_is_one(world: World, bucket: str) -> None:
     assert put("2100-01-01T00:00:00Z") == 200
     assert put("9999-12-31T23:59:59-23:59") == 400
     assert put("0001-01-01T00:00:00+23:59") == 400
+
+
+# --- what changes while a request is under way ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_bucket_made_anew_by_another_account_is_another_bucket(
+    world: World, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    """A body takes its time: the bucket it was let into can be gone, and its name somebody else's, before it is all there."""
+    own, name = world.client("s3"), fresh("adversary")
+    key = world.sandbox.account(OTHER)
+    other = world.client("s3", {"AccessKeyId": key.access_key, "SecretAccessKey": key.secret, "SessionToken": None})  # type: ignore[dict-item]
+    where = {"LocationConstraint": "eu-west-1"}
+    source = fresh("adversary")
+    for each in (name, source):
+        own.create_bucket(Bucket=each, CreateBucketConfiguration=where)
+    own.put_object(Bucket=source, Key="k", Body=b"own")
+    headers = {"x-amz-copy-source": f"/{source}/k"} if copied else {}
+    assert s3(world, "PUT", f"/{name}/k", b"" if copied else b"own", **headers).status_code == 200
+    own.delete_object(Bucket=name, Key="k")
+    put = Store.put
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.setattr(Store, "put", put)
+        own.delete_bucket(Bucket=name)
+        other.create_bucket(Bucket=name, CreateBucketConfiguration=where)
+        return put(*arguments, **more)
+
+    monkeypatch.setattr(Store, "put", late)
+    answer = s3(world, "PUT", f"/{name}/k", b"" if copied else b"own", **headers)
+    assert (answer.status_code, "NoSuchBucket" in answer.text) == (404, True), answer.text
+    assert "Contents" not in other.list_objects_v2(Bucket=name)
+
+
+def test_what_is_set_on_an_object_is_not_set_on_the_one_that_replaced_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, bucket: str
+) -> None:
+    client, name = world.client("s3"), fresh("adversary")
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    client.put_object(Bucket=name, Key="k", Body=b"old", Metadata={"is": "old"}, ChecksumAlgorithm="SHA256")
+    tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
+    client.put_object_tagging(Bucket=name, Key="k", Tagging=tags)
+    assert client.get_object_tagging(Bucket=name, Key="k")["TagSet"] == tags["TagSet"]
+    update = Store.update
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.setattr(Store, "update", update)
+        client.put_object(Bucket=name, Key="k", Body=b"new", Metadata={"is": "new"}, ChecksumAlgorithm="SHA256")
+        return update(*arguments, **more)
+
+    monkeypatch.setattr(Store, "update", late)
+    client.put_object_tagging(Bucket=name, Key="k", Tagging=tags)
+    found = client.get_object(Bucket=name, Key="k", ChecksumMode="ENABLED")
+    assert (found["Body"].read(), found["Metadata"]) == (
+        b"new",
+        {"is": "new"},
+    )  # and botocore held its checksum against it
+    assert client.get_object_tagging(Bucket=name, Key="k")["TagSet"] == []
+
+
+def test_a_lock_set_meanwhile_is_seen(world: World, monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    """COMPLIANCE cannot be shortened by whoever read the object's lock before it was there."""
+    client = world.client("s3")
+    long = {"Mode": "COMPLIANCE", "RetainUntilDate": datetime(2100, 1, 1, tzinfo=UTC)}
+    short = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(days=1)}
+    client.put_object_retention(Bucket=bucket, Key="k", Retention=short)
+    client.put_object(Bucket=bucket, Key="k", Body=b"again")
+    update = Store.update
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.setattr(Store, "update", update)
+        client.put_object_retention(Bucket=bucket, Key="k", Retention=long)
+        return update(*arguments, **more)
+
+    monkeypatch.setattr(Store, "update", late)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.put_object_retention(Bucket=bucket, Key="k", Retention=short)
+    assert client.get_object_retention(Bucket=bucket, Key="k")["Retention"]["Mode"] == "COMPLIANCE"
