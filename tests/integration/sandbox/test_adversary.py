@@ -298,3 +298,49 @@ def test_a_lock_set_meanwhile_is_seen(world: World, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ClientError, match="AccessDenied"):
         client.put_object_retention(Bucket=bucket, Key="k", Retention=short)
     assert client.get_object_retention(Bucket=bucket, Key="k")["Retention"]["Mode"] == "COMPLIANCE"
+
+
+# --- what is claimed of a body, and what a path names ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "claim", ["composite", "without its number", "wrong", "of another algorithm", "size", "wrong size"]
+)
+def test_what_a_completed_upload_claims_is_held_against_it(world: World, bucket: str, claim: str) -> None:
+    client = world.client("s3")
+    upload = client.create_multipart_upload(Bucket=bucket, Key="m", ChecksumAlgorithm="SHA256")["UploadId"]
+    part = client.upload_part(
+        Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=b"abc", ChecksumAlgorithm="SHA256"
+    )
+    text = b64encode(hashlib.sha256(hashlib.sha256(b"abc").digest()).digest()).decode()
+    headers = {
+        "composite": {"x-amz-checksum-sha256": f"{text}-1"},
+        "without its number": {"x-amz-checksum-sha256": text},
+        "wrong": {"x-amz-checksum-sha256": b64encode(hashlib.sha256(b"other").digest()).decode()},
+        "of another algorithm": {"x-amz-checksum-crc32": "AAAAAA=="},
+        "size": {"x-amz-mp-object-size": "3"},
+        "wrong size": {"x-amz-mp-object-size": "4"},
+    }[claim]
+    inner = f"<Part><PartNumber>1</PartNumber><ETag>{part['ETag']}</ETag></Part>"
+    body = f"<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>".encode()
+    answer = s3(world, "POST", f"/{bucket}/m?uploadId={upload}", body, **headers)
+    code = {"wrong": "BadDigest", "of another algorithm": "InvalidRequest", "wrong size": "InvalidRequest"}.get(
+        claim, ""
+    )
+    assert (answer.status_code, code in answer.text) == (400 if code else 200, True), answer.text
+
+
+def test_a_key_in_no_bucket_is_no_list_of_buckets(world: World, bucket: str) -> None:
+    """It was judged as s3:GetObject and answered as s3:ListAllMyBuckets."""
+    assert bucket in s3(world, "GET", "/").text
+    for method in ("GET", "PUT", "DELETE"):
+        answer = s3(world, method, f"//{bucket}/k")
+        assert (answer.status_code, "InvalidBucketName" in answer.text) == (400, True), answer.text
+
+
+def test_a_signature_in_a_header_covers_every_parameter(world: World, bucket: str) -> None:
+    path = f"/{bucket}?location"
+    sent = signed(world, "GET", path)
+    assert http(world, "GET", path, headers=sent).status_code == 200
+    answer = http(world, "GET", f"{path}&X-Amz-Signature=1", headers=sent)
+    assert (answer.status_code, "SignatureDoesNotMatch" in answer.text) == (403, True), answer.text

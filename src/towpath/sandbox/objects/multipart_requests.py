@@ -122,11 +122,14 @@ class MultipartRequests:
         wanted = [_wanted(item) for item in document.findall("Part")]
         if not wanted or len(wanted) > LARGEST_NUMBER:
             raise xml.malformed()
+        full = upload.properties.get("checksum_type") == checksums.FULL
         version = self._uploads.complete(
             upload,
             wanted,
             lambda current: conditions.check_write(request.headers, current, key),
-            checksums.claimed(request.headers) if upload.properties.get("checksum_type") == checksums.FULL else {},
+            checksums.claimed(request.headers) if full else {},
+            composite=None if full else checksums.claimed_composite(request.headers, upload.algorithm),
+            size=request.headers.get("x-amz-mp-object-size"),
         )
         inner = xml.elements(
             [
