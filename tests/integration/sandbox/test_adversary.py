@@ -18,6 +18,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from towpath.sandbox.objects.store import Store
+from towpath.sandbox.s3 import rules
 from towpath.sandbox.wire import LARGEST_FORM
 
 from .conftest import World
@@ -344,3 +345,12 @@ def test_a_signature_in_a_header_covers_every_parameter(world: World, bucket: st
     assert http(world, "GET", path, headers=sent).status_code == 200
     answer = http(world, "GET", f"{path}&X-Amz-Signature=1", headers=sent)
     assert (answer.status_code, "SignatureDoesNotMatch" in answer.text) == (403, True), answer.text
+
+
+@pytest.mark.parametrize("query", ["policy", "tagging", "delete", ""])
+def test_a_body_that_is_read_whole_is_limited(world: World, bucket: str, query: str) -> None:
+    method = "POST" if query == "delete" else "PUT" if query else "GET"
+    for size, too_large in ((rules.LARGEST_MESSAGE, False), (rules.LARGEST_MESSAGE + 1, True)):
+        answer = s3(world, method, f"/{bucket}?{query}".rstrip("?"), b" " * size)
+        assert ("MaxMessageLengthExceeded" in answer.text) == too_large, answer.text
+        assert answer.status_code == (400 if query or too_large else 200)

@@ -17,6 +17,7 @@ from towpath.sandbox.s3 import xml
 from towpath.sandbox.s3.address import RESERVED
 from towpath.sandbox.wire import Request
 
+LARGEST_MESSAGE: Final = 4 * 1024 * 1024  # bytes of any other body; it is read whole
 LARGEST_PUT: Final = 5 * 1024**3  # bytes of one PUT or part
 SETTING_ACLS: Final = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload", "PutObjectAcl", "PutBucketAcl"})
 _OWNERSHIPS: Final = frozenset({ENFORCED, "BucketOwnerPreferred", "ObjectWriter"})
@@ -55,6 +56,12 @@ def check_anonymous(request: Request) -> None:
         raise AwsError(
             "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.", 400
         )
+
+
+def check_message(request: Request) -> None:
+    """Of a request whose body is no object's content."""
+    if request.body.length > LARGEST_MESSAGE:
+        raise AwsError("MaxMessageLengthExceeded", "Your request was too large.", 400)
 
 
 def check_length(request: Request, *, streamed: bool) -> None:
