@@ -21,6 +21,7 @@ from towpath.sandbox.wire import Request, Response
 
 PREFIX: Final = "/.towpath"
 NAMES: Final = "a namespace and a service account have Kubernetes names: lower-case letters, digits and '-'"
+LARGEST_BODY: Final = 1024 * 1024  # bytes
 LONGEST_TOKEN: Final = 2**32  # seconds, as in Kubernetes' TokenRequest
 LONGEST_WAIT: Final = 20.0  # seconds one request for calls is held open
 WAITING: Final = 4  # requests held open at once: each holds a thread of the server, and the gate needs the others
@@ -89,7 +90,7 @@ class Admin:
     def _calls(self, request: Request) -> Response:
         """Calls after a number. `wait` seconds: until there is one, so that a reader need not ask again and again."""
         after, wait = request.arguments.get("after", "0"), request.arguments.get("wait", "0")
-        number = int(after) if after.isascii() and after.isdigit() else 0
+        number = int(after) if re.fullmatch(r"[0-9]{1,15}", after) else 0
         seconds = min(float(wait), LONGEST_WAIT) if re.fullmatch(r"\d{1,4}(\.\d{1,3})?", wait) else 0.0
         if not seconds or not self._waiting.acquire(blocking=False):
             return _json(200, {"calls": self._record.as_json(number)})
@@ -195,9 +196,11 @@ def _strings(value: object) -> dict[str, str | None] | None:
 
 
 def _object(request: Request) -> dict[str, Any] | None:
+    if request.body.length > LARGEST_BODY:
+        return None
     try:
         value = json.loads(request.body.read() or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 

@@ -259,7 +259,7 @@ def _environ(request: Request, *, service: str, region: str, account: str) -> di
     for name, value in request.headers.items():
         if name == "content-type":
             environ["CONTENT_TYPE"] = value
-        elif name not in NOT_FORWARDED:
+        elif name not in NOT_FORWARDED and "_" not in name:  # x_moto_account_id would be x-moto-account-id to WSGI
             environ["HTTP_" + name.upper().replace("-", "_")] = value
     # The emulator routes by the credential scope; the gate has decided which service this is, so it says so.
     environ["HTTP_AUTHORIZATION"] = (

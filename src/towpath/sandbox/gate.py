@@ -42,10 +42,11 @@ from towpath.sandbox.record import Needed, Record
 from towpath.sandbox.s3.service import S3
 from towpath.sandbox.s3_operations import Need
 from towpath.sandbox.sts import UNSIGNED, Sts, user_sessions
-from towpath.sandbox.wire import Request, Response
+from towpath.sandbox.wire import FormTooLarge, Request, Response
 
 # The names under which AWS itself is reached: a request may carry one when it is sent to this address on purpose.
 AWS_SUFFIXES: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+LARGEST_CALL: Final = 128 * 1024 * 1024  # bytes of a call to any service but S3; the emulator reads it whole
 READ_PREFIXES: Final = ("Get", "List", "Describe", "Simulate", "Generate")
 
 
@@ -125,7 +126,7 @@ class Gate:
         seen = Seen()
         code = ""
         try:
-            response = self._answer(request, seen)
+            response = self._read(request, seen)
         except AwsError as error:
             response = render(
                 error, service=seen.service or "s3", protocol=seen.protocol, head=request.method == "HEAD"
@@ -161,6 +162,13 @@ class Gate:
         return (
             host in self._hosts or host.endswith(AWS_SUFFIXES) or any(host.endswith("." + name) for name in self._hosts)
         )
+
+    def _read(self, request: Request, seen: Seen) -> Response:
+        try:
+            return self._answer(request, seen)
+        except FormTooLarge as error:
+            code = "RequestEntityTooLarge" if error.status == 413 else "ValidationError"
+            raise AwsError(code, str(error), error.status) from None
 
     def _answer(self, request: Request, seen: Seen) -> Response:
         try:
@@ -232,6 +240,8 @@ class Gate:
         self, operation: Operation, request: Request, principal: Principal, region: str, seen: Seen
     ) -> Response:
         account = principal.account
+        if request.body.length > LARGEST_CALL:
+            raise AwsError("RequestEntityTooLarge", f"A call has at most {LARGEST_CALL} bytes.", 413)
         operation = own_user.named(operation, principal)
         # What is no call at all is told before anything is looked up for it.
         if operation.service == "iam":

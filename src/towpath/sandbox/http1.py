@@ -24,6 +24,9 @@ LARGEST_BODY: Final = 5 * 1024**3  # bytes; S3's own limit for one PUT
 
 # A second one of these would make the request mean two things; any other repeated header is one comma-separated list.
 _ONCE: Final = frozenset({"host", "authorization", "content-type", "expect", "content-length", "transfer-encoding"})
+# What can be in one: a name or an address, and a port (RFC 3986, section 3.2).
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class BadRequest(Exception):
@@ -108,6 +111,8 @@ class Reader:
         """No other protocol is spoken here (RFC 9110, section 7.8: it may be ignored); llhttp stops where one would begin."""
         framing = [pair for pair in self._headers if pair[0].lower() in {b"content-length", b"transfer-encoding"}]
         self._begin()
+        if self._broken:
+            return
         if framing:  # the body is still to come: another reader is told of it and of nothing else
             self._resumed = True
             self._parser.feed_data(b"PUT / HTTP/1.1\r\n%b: %b\r\n\r\n" % framing[0])
@@ -167,6 +172,8 @@ def _head(parser: httptools.HttpRequestParser, target: bytes, raw: list[tuple[by
     newest = version == "1.1"
     if newest and "host" not in headers:
         raise BadRequest(400, "a Host header is required")
+    if not _HOST.fullmatch(headers.get("host", "")):
+        raise BadRequest(400, "malformed Host header")  # RFC 9112, section 3.2
     if "transfer-encoding" in headers:
         if not newest:
             raise BadRequest(400, "HTTP/1.0 has no transfer-encoding")  # RFC 9112, section 6.1
@@ -176,7 +183,7 @@ def _head(parser: httptools.HttpRequestParser, target: bytes, raw: list[tuple[by
         raise _too_large()
     if headers.get("expect", "100-continue").lower() != "100-continue":
         raise BadRequest(417, "no expectation but 100-continue is met here")
-    path, query = _path(target)
+    path, query = _path(target, headers.get("host", ""))
     return Head(
         method=parser.get_method().decode("ascii"),
         path=path,
@@ -187,13 +194,18 @@ def _head(parser: httptools.HttpRequestParser, target: bytes, raw: list[tuple[by
     )
 
 
-def _path(target: bytes) -> tuple[str, str]:
+def _path(target: bytes, host: str) -> tuple[str, str]:
     path, _, query = target.decode("latin-1").partition("?")
     if not path.startswith("/"):
         scheme, separator, rest = path.partition("://")  # the absolute form, as a proxy is spoken to
         if not separator or scheme.lower() not in {"http", "https"}:
             raise BadRequest(400, "malformed request target")
-        path = "/" + rest.partition("/")[2]
+        authority, _, path = rest.partition("/")
+        if (
+            not authority or authority.lower() != host.lower()
+        ):  # RFC 9112, section 3.2.2 has the target win, and the Host header is what was signed
+            raise BadRequest(400, "the target names another host than the Host header")
+        path = "/" + path
     return path, query
 
 
@@ -220,10 +232,12 @@ def _too_large() -> BadRequest:
 
 
 def response(status: int, headers: Iterable[tuple[str, str]], *, close: bool) -> bytes:
-    """A response's head with its empty line, dated. A line break in a value becomes a space: no value can begin a new header."""
+    """A response's head with its empty line, dated. A line break in a value becomes a space, and a name that is none is left out: nothing can begin a new header."""
     lines = [f"HTTP/1.1 {status} {_phrase(status)}"]
     dated = False
     for name, value in headers:
+        if not is_name(name):
+            continue  # it would be read as something else; nobody may put one here, see s3/rules.py
         lines.append(f"{name}: {value}" if value.isprintable() else f"{name}: {_one_line(value)}")
         dated = dated or name.lower() == "date"
     if not dated:
@@ -232,6 +246,12 @@ def response(status: int, headers: Iterable[tuple[str, str]], *, close: bool) ->
         lines.append("Connection: close")
     lines.append("\r\n")
     return "\r\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=1024)
+def is_name(text: str) -> bool:
+    """Whether a header can have this name (RFC 9110, section 5.1)."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _one_line(value: str) -> str:

@@ -139,7 +139,14 @@ def canonical_request(request: Request, scope: Scope, payload: str) -> str:
         path = quote(_normalised(request.path), safe="/-_.~")
     headers = "".join([f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in scope.signed_headers])
     return "\n".join(
-        (request.method, path, _canonical_query(request.query), headers, ";".join(scope.signed_headers), payload)
+        (
+            request.method,
+            path,
+            _canonical_query(request.query, presigned=scope.presigned),
+            headers,
+            ";".join(scope.signed_headers),
+            payload,
+        )
     )
 
 
@@ -150,14 +157,14 @@ def _normalised(path: str) -> str:
     return clean + "/" if path.endswith("/") and clean != "/" else clean
 
 
-def _canonical_query(query: str) -> str:
+def _canonical_query(query: str, *, presigned: bool) -> str:
     if not query:
         return ""
     pairs: list[tuple[str, str]] = []
     for part in query.split("&"):
         name, _, value = part.partition("=")
         pair = (_encoded(name), _encoded(value))
-        if pair[0] != "X-Amz-Signature":
+        if not presigned or pair[0] != "X-Amz-Signature":
             pairs.append(pair)
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 

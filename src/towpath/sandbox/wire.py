@@ -10,10 +10,21 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Final, Generic, TypeVar
 from urllib.parse import parse_qsl, unquote
 
+LARGEST_FORM: Final = 4 * 1024 * 1024  # bytes
+MOST_FIELDS: Final = 10_000  # of a form
 MEMORY_LIMIT: Final = 4 * 1024 * 1024  # bytes of one body kept in memory; the rest goes to an unnamed temporary file
+PARTS_LIMIT: Final = 1024  # pieces of a body kept as they came: one of two bytes takes fifty
 
 
 T = TypeVar("T")
+
+
+class FormTooLarge(Exception):
+    """A form of more than LARGEST_FORM bytes (`status` 413) or MOST_FIELDS fields (400)."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 class lazy(Generic[T]):  # noqa: N801 - as functools.cached_property, which takes a lock each time until Python 3.12
@@ -39,6 +50,7 @@ class Body:
         self._memory = b""
         self._file: IO[bytes] | None = None
         parts: list[bytes] = []
+        gathered = bytearray()
         try:
             for part in source:
                 self.length += len(part)
@@ -46,14 +58,18 @@ class Body:
                     self._file.write(part)
                     continue
                 parts.append(part)
+                if len(parts) > PARTS_LIMIT:
+                    gathered += b"".join(parts)
+                    parts.clear()
                 if self.length > MEMORY_LIMIT:
                     self._file = TemporaryFile()  # noqa: SIM115 - close() closes it
+                    self._file.write(gathered)
                     self._file.writelines(parts)
-                    parts = []
+                    parts, gathered = [], bytearray()
         except BaseException:
             self.close()
             raise
-        self._memory = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._memory = parts[0] if len(parts) == 1 and not gathered else b"".join((gathered, *parts))
 
     @lazy
     def sha256(self) -> str:
@@ -118,11 +134,16 @@ class Request:
 
     @lazy
     def form(self) -> dict[str, str]:
-        """The parameters of an AWS Query call: query string and form body together, the body winning."""
+        """The parameters of an AWS Query call: query string and form body together, the body winning. Raises FormTooLarge."""
         found = dict(self.arguments)
         if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            if self.body.length > LARGEST_FORM:
+                raise FormTooLarge(413, f"A form has at most {LARGEST_FORM} bytes.")
             text = self.body.read().decode("utf-8", errors="replace")
-            found.update(parse_qsl(text, keep_blank_values=True, max_num_fields=10_000))
+            try:
+                found.update(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+            except ValueError:
+                raise FormTooLarge(400, f"A form has at most {MOST_FIELDS} fields.") from None
         return found
 
 

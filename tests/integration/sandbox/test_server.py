@@ -359,3 +359,32 @@ def test_stop_waits_for_nobody_for_long() -> None:
         running.stop()
         assert time.monotonic() - began < 5
     never.set()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /",
+        b"PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nGET /\r\n0\r\nX: y\r\n\r\n",
+        b"PUT /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nGET /",
+        b"PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nGET /x\r\n0\r\n\r\n",
+        b"PUT /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ],
+    ids=["length", "chunks", "upgrade", "too long a chunk", "upgrade and gzip"],
+)
+def test_bytes_cut_anywhere_get_the_same_answers(first: bytes) -> None:
+    def said(answer: bytes) -> list[str]:
+        return [line for line in answer.decode().split("\r\n") if line.startswith(("HTTP/1.1", "X-"))]
+
+    whole = first + LAST
+    with serving() as running:
+        expected = said(ask(running, whole))
+        assert expected
+        for at in range(1, len(whole)):
+            with connect(running) as client:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                client.sendall(whole[:at])
+                time.sleep(0.002)
+                client.sendall(whole[at:])
+                client.shutdown(socket.SHUT_WR)
+                assert said(to_the_end(client)) == expected, at

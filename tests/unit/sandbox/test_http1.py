@@ -143,3 +143,76 @@ def test_no_value_begins_a_header_of_its_own() -> None:
     lines = head.decode().split("\r\n")
     assert lines[:3] == ["HTTP/1.1 200 OK", "X-A: 1  X-B: 2", "X-C: né\u2028"]
     assert [line.partition(":")[0] for line in lines[3:]] == ["Content-Length", "Date", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("coding", "expected"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", ["/k", b"a", "end", "/next", "end"]),
+        (b"Transfer-Encoding: gzip\r\n\r\n", [501]),
+        (b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", [501]),
+        (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [400]),
+        (b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [400]),
+    ],
+)
+def test_an_upgrade_with_a_refused_body_is_refused(coding: bytes, expected: list[Any]) -> None:
+    assert events(b"POST /k HTTP/1.1\r\n" + UPGRADE + coding + FOLLOWING) == expected
+
+
+# Whole connections, cut in every way: where the cuts are is chance, and must not change what is read.
+CONNECTIONS = [
+    FOLLOWING + b"\r\n" + FOLLOWING,
+    b"POST /k HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /" + FOLLOWING,
+    CHUNKED + b'3;a="x\\"y"\r\nabc\r\nA\r\n0\r\n\r\nGET /\r\n0\r\nX-A: b\r\n\r\n' + FOLLOWING,
+    CHUNKED + b"3\r\nabcX\r\n0\r\n\r\n" + FOLLOWING,
+    CHUNKED + b"3\nabc\n0\n\n" + FOLLOWING,
+    CHUNKED + b"0\r\nContent-Length: 31\r\n\r\n" + FOLLOWING,
+    CHUNKED + b"0\r\nTransfer-Encoding: chunked\r\n\r\n" + FOLLOWING,
+    CHUNKED + b"0\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n" + FOLLOWING,
+    CHUNKED + b"10000000000000000\r\n" + FOLLOWING,
+    b"POST /k HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 3\r\n\r\nabc" + FOLLOWING,
+    b"POST /k HTTP/1.1\r\n" + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: b\r\n\r\n" + FOLLOWING,
+    b"POST /k HTTP/1.1\r\n" + UPGRADE + b"Transfer-Encoding: gzip\r\n\r\n" + FOLLOWING,
+    b"POST /k HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n" + FOLLOWING,
+    b"CONNECT /k HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" + FOLLOWING,
+    b"GET /k HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + FOLLOWING,
+    b"GET /k HTTP/1.0\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" + FOLLOWING,
+    b"GET /k HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + FOLLOWING,
+    b"HEAD /k HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" + FOLLOWING,
+    b"PUT /k HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc" + FOLLOWING,
+    b"GET /k HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc" + FOLLOWING,
+    b"GET /k HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n" + FOLLOWING,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + FOLLOWING,
+    b"GET /k\r\n\r\n" + FOLLOWING,
+    b"OPTIONS /k RTSP/1.0\r\nHost: a\r\n\r\n" + FOLLOWING,
+]
+
+
+@pytest.mark.parametrize("whole", CONNECTIONS)
+def test_the_same_bytes_cut_anywhere_are_the_same_events(whole: bytes) -> None:
+    expected = events(whole)
+    assert expected
+    for first in range(len(whole) + 1):
+        assert events(whole[:first], whole[first:]) == expected, first
+        for second in range(first, len(whole) + 1, 7):
+            assert events(whole[:first], whole[first:second], whole[second:]) == expected, (first, second)
+    assert events(*(whole[at : at + 1] for at in range(len(whole)))) == expected
+
+
+@given(st.lists(st.sampled_from(CONNECTIONS), min_size=1, max_size=3), st.data())
+def test_changed_bytes_cut_anywhere_are_the_same_events(several: list[bytes], data: st.DataObject) -> None:
+    whole = bytearray(b"".join(several))
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(whole) - 1))
+        whole[at : at + data.draw(st.integers(0, 2))] = data.draw(
+            st.sampled_from([b"\r", b"\n", b"\r\n", b" ", b"\t", b":", b"0", b"\0", b";", b"", b"\xff"])
+        )
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+    parts = [bytes(whole[a:b]) for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    assert events(*parts) == events(bytes(whole))
+
+
+@pytest.mark.parametrize("name", ["X-A\r\nX-B", "X A", "X:A", "", "X-\u00e9"])
+def test_no_name_begins_a_header_of_its_own(name: str) -> None:
+    lines = http1.response(200, [("X-Good", "1"), (name, "2")], close=False).split(b"\r\n")
+    assert [line.partition(b":")[0] for line in lines[1:]] == [b"X-Good", b"Date", b"", b""]

@@ -25,6 +25,10 @@ class Bucket:
     retention: Mapping[str, Any] | None = None  # of new objects: `mode` and `days`
 
 
+def no_such_bucket(name: str) -> AwsError:
+    return AwsError("NoSuchBucket", "The specified bucket does not exist", 404, details={"BucketName": name})
+
+
 class Buckets:
     """Thread-safe: a change replaces the mapping that readers hold."""
 
@@ -49,7 +53,7 @@ class Buckets:
         """Raises AwsError NoSuchBucket."""
         found = self._buckets.get(name)
         if found is None:
-            raise AwsError("NoSuchBucket", "The specified bucket does not exist", 404, details={"BucketName": name})
+            raise no_such_bucket(name)
         return found
 
     def find(self, name: str) -> Bucket | None:

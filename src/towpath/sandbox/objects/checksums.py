@@ -37,6 +37,16 @@ def claimed(headers: Mapping[str, str]) -> dict[str, bytes]:
     return {name: _decoded(name, value) for name, value in found.items()}
 
 
+def claimed_composite(headers: Mapping[str, str], algorithm: str | None) -> str | None:
+    """The checksum that a completed upload claims of its parts' checksums. Raises AwsError for one of another algorithm."""
+    found = [name for name in ALGORITHMS if HEADER + name in headers]
+    if not found:
+        return None
+    if found != [algorithm]:
+        raise AwsError("InvalidRequest", "The upload was created using another checksum algorithm.", 400)
+    return headers[HEADER + found[0]]
+
+
 def _decoded(name: str, value: str) -> bytes:
     try:
         digest = base64.b64decode(value, validate=True)

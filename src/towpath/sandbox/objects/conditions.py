@@ -14,7 +14,7 @@ from typing import Final
 
 from towpath.sandbox.errors import AwsError, not_implemented
 
-_RANGE: Final = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def failed(condition: str) -> AwsError:
@@ -71,7 +71,7 @@ def missing_key(key: str) -> AwsError:
 
 def byte_range(text: str | None, size: int) -> tuple[int, int] | None:
     """Start and length, or None for the whole: S3 ignores what is no single range. Raises AwsError InvalidRange."""
-    match = _RANGE.match(text.strip()) if text else None
+    match = _RANGE.fullmatch(text.strip()) if text else None
     if match is None or match[0] == "bytes=-":
         return None
     first, last = match[1], match[2]

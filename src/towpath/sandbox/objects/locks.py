@@ -6,6 +6,7 @@ judged before (s3:BypassGovernanceRetention).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,6 +16,7 @@ from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import xml
 
 MODE, UNTIL, HOLD = "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold"
+LONGEST_DEFAULT: Final = 36_500  # days of a bucket's default retention ("Object Lock considerations", S3 User Guide)
 BYPASS: Final = "x-amz-bypass-governance-retention"
 MODES: Final = frozenset({"GOVERNANCE", "COMPLIANCE"})
 GOVERNANCE: Final = "GOVERNANCE"
@@ -90,8 +92,10 @@ def default_of(document: Element) -> dict[str, Any] | None:
         return None
     days, years = rule.findtext("Days"), rule.findtext("Years")
     number = days or years or ""
-    if not number.isdigit() or (days is None) == (years is None) or int(number) == 0:
+    if not re.fullmatch(r"[0-9]{1,9}", number) or (days is None) == (years is None) or int(number) == 0:
         raise xml.malformed()
+    if int(number) * (1 if days else 365) > LONGEST_DEFAULT:
+        raise AwsError("InvalidArgument", "Default retention period too large!", 400)
     return {"mode": _mode(rule.findtext("Mode") or ""), "days": int(number) * (1 if days else 365)}
 
 
@@ -114,9 +118,9 @@ def _hold(value: str) -> str:
 def _date(value: str, now: datetime) -> str:
     try:
         found = datetime.fromisoformat(value)
-    except ValueError:
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # the last hours of the year 9999 may be in no year that Python has
         raise AwsError("InvalidArgument", "The retain until date must be provided in ISO 8601 format", 400) from None
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if found <= now:
         raise AwsError("InvalidArgument", "The retain until date must be in the future!", 400)
     return found.isoformat()

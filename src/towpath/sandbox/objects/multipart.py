@@ -19,6 +19,7 @@ from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import checksums
 from towpath.sandbox.objects.bodies import Written
 from towpath.sandbox.objects.store import Store, Version
+from towpath.sandbox.s3.checksums import mismatch
 
 SMALLEST: Final = 5 * 1024 * 1024  # bytes of a part that is not the last
 LARGEST_NUMBER: Final = 10_000
@@ -150,12 +151,24 @@ class Multipart:
         wanted: Sequence[Wanted],
         check: Callable[[str | None], None],
         claimed: Mapping[str, bytes],
+        *,
+        composite: str | None = None,
+        size: str | None = None,
     ) -> Version:
         """Join the parts into one file, then in one transaction make it the object and forget the upload.
 
-        `claimed`: the whole object's checksum as the client has it. Killed in between, the upload is as it was.
+        `claimed`: the whole object's checksum as the client has it; `composite`: that of its parts' checksums; `size`: in bytes, as it
+        was sent. Killed in between, the upload is as it was.
         """
         chosen = _choose(self.parts(upload), wanted)
+        if size is not None and size != str(sum(part.size for part in chosen)):
+            raise AwsError(
+                "InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match what was computed.", 400
+            )
+        if composite is not None and upload.algorithm is not None:
+            found = checksums.composite(upload.algorithm, _digests(chosen, upload.algorithm))
+            if composite not in {found, found.partition("-")[0]}:
+                raise mismatch(upload.algorithm.upper())
         full = upload.algorithm if upload.properties.get("checksum_type") == checksums.FULL else None
         try:
             written = self._store.bodies.write(
@@ -171,8 +184,7 @@ class Multipart:
             _verify(self._store, written, claimed)
         elif upload.algorithm:
             name = upload.algorithm
-            digests = [checksums.raw(part.checksums[name]) for part in chosen]
-            properties["checksums"] = {name: checksums.composite(name, digests)}
+            properties["checksums"] = {name: checksums.composite(name, _digests(chosen, name))}
             properties["part_checksums"] = [part.checksums[name] for part in chosen]
         digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in chosen), usedforsecurity=False).hexdigest()
         files: list[str] = []
@@ -193,6 +205,10 @@ class Multipart:
         for file in files:
             self._store.bodies.remove(file)
         return version
+
+
+def _digests(parts: Iterable[Part], algorithm: str) -> list[bytes]:
+    return [checksums.raw(part.checksums[algorithm]) for part in parts]
 
 
 def _verify(store: Store, written: Written, claimed: Mapping[str, bytes]) -> None:

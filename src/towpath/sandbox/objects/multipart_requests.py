@@ -15,7 +15,7 @@ from towpath.sandbox.objects.object_requests import COPY_SOURCE, LARGEST_COPY, O
 from towpath.sandbox.objects.store import Store
 from towpath.sandbox.wire import Request, Response
 
-_COPY_RANGE: Final = re.compile(r"^bytes=(\d+)-(\d+)$")
+_COPY_RANGE: Final = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 
 
 class MultipartRequests:
@@ -122,11 +122,14 @@ class MultipartRequests:
         wanted = [_wanted(item) for item in document.findall("Part")]
         if not wanted or len(wanted) > LARGEST_NUMBER:
             raise xml.malformed()
+        full = upload.properties.get("checksum_type") == checksums.FULL
         version = self._uploads.complete(
             upload,
             wanted,
             lambda current: conditions.check_write(request.headers, current, key),
-            checksums.claimed(request.headers) if upload.properties.get("checksum_type") == checksums.FULL else {},
+            checksums.claimed(request.headers) if full else {},
+            composite=None if full else checksums.claimed_composite(request.headers, upload.algorithm),
+            size=request.headers.get("x-amz-mp-object-size"),
         )
         inner = xml.elements(
             [
@@ -151,7 +154,7 @@ class MultipartRequests:
 def _wanted(item: Element) -> Wanted:
     number = item.findtext("PartNumber") or ""
     etag = item.findtext("ETag")
-    if not number.isdigit() or etag is None:
+    if not re.fullmatch(r"[0-9]{1,9}", number) or etag is None:
         raise xml.malformed()
     sums = {name: item.findtext(element) or "" for name, element in checksums.XML.items()}
     return Wanted(number=int(number), etag=etag, checksums={name: value for name, value in sums.items() if value})
@@ -172,7 +175,7 @@ def _number(request: Request) -> int:
 def _copy_range(text: str | None, size: int) -> tuple[int, int]:
     if text is None:
         return 0, size
-    match = _COPY_RANGE.match(text)
+    match = _COPY_RANGE.fullmatch(text)
     if match is None or int(match[2]) < int(match[1]):
         raise AwsError(
             "InvalidArgument",

@@ -96,6 +96,7 @@ class ObjectRequests:
             etag=written.md5.hex(),
             properties=kept,
             check=lambda current: conditions.check_write(request.headers, current, key),
+            judged=bucket,
         )
         headers = [("ETag", f'"{version.etag}"'), *_version_header(bucket, version.version)]
         return xml.empty(200, headers + checksums.response_headers(kept) + properties.encryption(kept))
@@ -142,6 +143,7 @@ class ObjectRequests:
             etag=written.md5.hex() or found.etag,
             properties=kept,
             check=lambda current: conditions.check_write(headers, current, key),
+            judged=bucket,
         )
         inner = xml.elements(
             [
@@ -191,14 +193,14 @@ class ObjectRequests:
             tags: Mapping[str, str] = found.properties.get("tags", {})
             pairs = "".join(f"<Tag>{xml.elements([('Key', k), ('Value', v)])}</Tag>" for k, v in tags.items())
             return xml.answer("Tagging", f"<TagSet>{pairs}</TagSet>", headers)
-        kept = {name: value for name, value in found.properties.items() if name != "tags"}
         if request.method == "DELETE":
-            self._store.update(found, kept)
+            self._store.update(found, "tags", lambda _: None)
             return xml.empty(204, headers)
         verified(request)
         document = xml.parse(request.body.read(), "Tagging")
         pairs_sent = [(tag.findtext("Key") or "", tag.findtext("Value") or "") for tag in document.iter("Tag")]
-        self._store.update(found, {**kept, "tags": properties.tags(pairs_sent)})
+        tags_sent = properties.tags(pairs_sent)
+        self._store.update(found, "tags", lambda _: tags_sent)
         return xml.empty(200, headers)
 
     def retention(self, request: Request, bucket: Bucket, key: str) -> Response:
@@ -216,12 +218,13 @@ class ObjectRequests:
             return xml.answer(kind, locks.retention_answer(lock) if kind == "Retention" else locks.hold_answer(lock))
         verified(request)
         document = xml.parse(request.body.read(), kind)
-        new = (
-            locks.retained(lock, document, datetime.now(UTC), bypass=bypasses(request))
-            if kind == "Retention"
-            else locks.held(lock, document)
-        )
-        self._store.update(found, {**found.properties, "lock": new})
+
+        def changed(there: Mapping[str, str] | None) -> dict[str, str]:
+            if kind == "LegalHold":
+                return locks.held(there or {}, document)
+            return locks.retained(there or {}, document, datetime.now(UTC), bypass=bypasses(request))
+
+        self._store.update(found, "lock", changed)
         return xml.empty(200)
 
     def acl(self, request: Request, bucket: Bucket, key: str) -> Response:
@@ -231,7 +234,8 @@ class ObjectRequests:
         name = request.headers.get("x-amz-acl")
         if name is None or request.body.length:
             raise AwsError("NotImplemented", "Only canned ACLs (x-amz-acl) are implemented by this sandbox.", 501)
-        self._store.update(found, {**found.properties, "acl": properties.canned_acl(name)})
+        canned = properties.canned_acl(name)
+        self._store.update(found, "acl", lambda _: canned)
         return xml.empty(200)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from towpath.sandbox.errors import AwsError, not_implemented
 from towpath.sandbox.objects import conditions, xml
-from towpath.sandbox.objects.buckets import Bucket
+from towpath.sandbox.objects.buckets import Bucket, no_such_bucket
 from towpath.sandbox.objects.listing_requests import ListingRequests
 from towpath.sandbox.objects.multipart_requests import MultipartRequests
 from towpath.sandbox.objects.object_requests import COPY_SOURCE, ObjectRequests, bypasses, verified
@@ -31,10 +31,12 @@ class ObjectService:
         self._listings = ListingRequests(store)
 
     def answer(self, request: Request, bucket: str, key: str, *, account: str) -> Response | None:
-        """Raises AwsError as S3 would."""
+        """`account` is the bucket's owner, as it was judged. Raises AwsError as S3 would."""
         if not bucket:
             return self._listings.buckets(request, account)
         found = self.store.bucket(bucket)
+        if found.account != account:  # deleted since, and made anew by somebody else
+            raise no_such_bucket(bucket)
         if not key:
             return self._bucket(request, found)
         try:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.objects import locks
 from towpath.sandbox.objects.bodies import CHUNK, Bodies, Stream, Written
-from towpath.sandbox.objects.buckets import ENABLED, Bucket, Buckets
+from towpath.sandbox.objects.buckets import ENABLED, Bucket, Buckets, no_such_bucket
 from towpath.sandbox.objects.conditions import missing_key
 from towpath.sandbox.objects.database import Database
 
@@ -105,16 +105,21 @@ class Store:
         properties: Mapping[str, Any],
         check: Callable[[str | None], None] = lambda _: None,
         also: Callable[[sqlite3.Connection], None] | None = None,
+        judged: Bucket | None = None,
     ) -> Version:
         """Make `written` the object's latest version. `check` sees the ETag of the one before and may refuse by AwsError; `also`
-        runs in the same transaction.
+        runs in the same transaction. `judged`: the bucket that the request was let into, while its body took its time; another one of
+        that name, which may be another account's, is another bucket.
         """
         now = time.time()
         text = json.dumps(properties)
         removed: str | None = None
         try:
             with self.database.alone() as connection:
-                version = _new_id() if self.bucket(bucket).versioning == ENABLED else NULL
+                there = self.bucket(bucket)
+                if judged is not None and (there.account, there.created) != (judged.account, judged.created):
+                    raise no_such_bucket(bucket)
+                version = _new_id() if there.versioning == ENABLED else NULL
                 before = connection.execute(
                     "SELECT id, version, marker, etag, file FROM version WHERE bucket = ? AND key = ? AND latest = 1",
                     (bucket, key),
@@ -250,10 +255,23 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def update(self, found: Version, properties: Mapping[str, Any]) -> None:
-        """Change what is kept beside the bytes of one version (tags, ACL)."""
+    def update(self, found: Version, name: str, change: Callable[[Any], Any]) -> None:
+        """Change one thing that is kept beside the bytes of a version (tags, ACL, lock): `change` makes the new of the old, None for none.
+
+        Nothing is done where the version was replaced since it was found: its row may be the new one's, which was never asked about.
+        """
         with self.database.writing() as connection:
-            connection.execute("UPDATE version SET properties = ? WHERE id = ?", (json.dumps(properties), found.id))
+            row = connection.execute(
+                "SELECT properties FROM version WHERE id = ? AND etag = ? AND modified = ?",
+                (found.id, found.etag, found.modified),
+            ).fetchone()
+            if row is None:
+                return
+            kept: dict[str, Any] = json.loads(row[0])
+            new = change(kept.pop(name, None))
+            if new is not None:
+                kept[name] = new
+            connection.execute("UPDATE version SET properties = ? WHERE id = ?", (json.dumps(kept), found.id))
 
     def delete(
         self,

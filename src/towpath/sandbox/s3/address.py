@@ -49,7 +49,8 @@ def locate(request: Request, base_hosts: Collection[str]) -> Address:
     bucket, slash, raw_key = path[1:].partition("/")
     bucket = _decoded(bucket)
     key = _decoded(raw_key)
-    if bucket and not BUCKET_NAME.fullmatch(bucket):
+    # A key in no bucket (GET //a/b) would be judged as an object and answered as the list of buckets.
+    if (bucket or key) and not BUCKET_NAME.fullmatch(bucket):
         raise AwsError("InvalidBucketName", "The specified bucket is not valid.", 400)
     if len(key.encode("utf-8", "surrogateescape")) > LONGEST_KEY:
         raise AwsError("KeyTooLongError", "Your key is too long", 400)

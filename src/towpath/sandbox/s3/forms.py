@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 from defusedxml import DefusedXmlException, ElementTree
 
 from towpath.sandbox.errors import AwsError
-from towpath.sandbox.s3 import xml
+from towpath.sandbox.s3 import rules, xml
 from towpath.sandbox.wire import Body, Request, Response
 
 BLOCK: Final = 256 * 1024  # bytes read at once
@@ -221,7 +221,7 @@ def _holds(operator: str, name: str, wanted: str, values: Mapping[str, str], for
 def _check_length(length: int, least: object, most: object) -> None:
     try:
         smallest, largest = int(cast("str", least)), int(cast("str", most))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # JSON's 1e999 is infinite to Python
         raise _invalid("Invalid content-length-range: it has two whole numbers.") from None
     if length < smallest:
         raise AwsError("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size", 400)
@@ -234,6 +234,7 @@ def as_put(request: Request, form: Form, *, bucket: str) -> Request:
     headers = {"host": request.headers.get("host", ""), "content-length": str(form.file.length)}
     for name, value in form.fields.items():
         if name in _HEADERS or (name.startswith("x-amz-") and name not in _NOT_HEADERS):
+            rules.check_header(name)
             if "\n" in value or "\r" in value:
                 raise AwsError("InvalidArgument", f"The field {name[:60]} is no header's value.", 400)
             headers[name] = value
@@ -270,7 +271,7 @@ def answer(form: Form, put: Response, *, bucket: str, location: str) -> Response
     headers = [("Location", location), ("ETag", etag)]
     headers += [(name, value) for name, value in put.headers if name.lower().startswith("x-amz-")]
     redirect = form.fields.get("success_action_redirect") or form.fields.get("redirect")
-    if redirect and urlsplit(redirect).scheme in {"http", "https"}:
+    if redirect and _is_web_address(redirect):
         query = urlencode({"bucket": bucket, "key": form.key, "etag": etag})
         headers[0] = ("Location", f"{redirect}{'&' if '?' in redirect else '?'}{query}")
         return Response(status=303, headers=headers)
@@ -283,6 +284,13 @@ def answer(form: Form, put: Response, *, bucket: str, location: str) -> Response
         )
         return Response(status=201, headers=[*headers, ("Content-Type", "application/xml")], body=body.encode())
     return Response(status=200 if status == "200" else 204, headers=headers)
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in {"http", "https"}
+    except ValueError:
+        return False
 
 
 def _against(what: str) -> AwsError:

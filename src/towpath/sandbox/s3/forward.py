@@ -10,6 +10,7 @@ from urllib.parse import quote
 from towpath.iam.context import Value
 from towpath.sandbox.authenticate import Caller
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.s3 import rules
 from towpath.sandbox.s3.address import Address
 from towpath.sandbox.s3.operations import S3Operation, query_of
 from towpath.sandbox.s3_operations import copy_source
@@ -43,6 +44,7 @@ def hoisted(request: Request, caller: Caller) -> Request:
         folded = name.lower()
         if not folded.startswith("x-amz-") or folded in _SIGNING:
             continue
+        rules.check_header(folded)
         if headers.setdefault(folded, value) != value:
             raise AwsError("InvalidArgument", f"{folded[:60]} is given in the query string and as a header.", 400)
     return replace(request, headers=headers)

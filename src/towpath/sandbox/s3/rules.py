@@ -12,10 +12,12 @@ from typing import Final
 
 from towpath.sandbox.buckets import ENFORCED, Bucket
 from towpath.sandbox.errors import AwsError, not_implemented
+from towpath.sandbox.http1 import is_name
 from towpath.sandbox.s3 import xml
 from towpath.sandbox.s3.address import RESERVED
 from towpath.sandbox.wire import Request
 
+LARGEST_MESSAGE: Final = 4 * 1024 * 1024  # bytes of any other body; it is read whole
 LARGEST_PUT: Final = 5 * 1024**3  # bytes of one PUT or part
 SETTING_ACLS: Final = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload", "PutObjectAcl", "PutBucketAcl"})
 _OWNERSHIPS: Final = frozenset({ENFORCED, "BucketOwnerPreferred", "ObjectWriter"})
@@ -43,11 +45,23 @@ def check_owner(headers: Mapping[str, str], header: str, bucket: Bucket) -> None
         raise AwsError("AccessDenied", "Access Denied", 403, why=f"{header} is {expected}, {bucket.name} is another's")
 
 
+def check_header(name: str) -> None:
+    """What is to become a header out of a presigned URL or a form: stored with an object, its name goes out to whoever reads that."""
+    if not is_name(name):
+        raise AwsError("InvalidArgument", f"{name[:60]!r} is no header's name.", 400)
+
+
 def check_anonymous(request: Request) -> None:
     if any(name.startswith("response-") for name in request.arguments):
         raise AwsError(
             "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.", 400
         )
+
+
+def check_message(request: Request) -> None:
+    """Of a request whose body is no object's content."""
+    if request.body.length > LARGEST_MESSAGE:
+        raise AwsError("MaxMessageLengthExceeded", "Your request was too large.", 400)
 
 
 def check_length(request: Request, *, streamed: bool) -> None:

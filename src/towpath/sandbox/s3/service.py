@@ -145,6 +145,7 @@ class S3:
         try:
             # The body of a small request tells what it needs: keys, tags, locks, roles. That of an object does not.
             if operation.name not in _CONTENT:
+                rules.check_message(request)
                 asked = self._decoded(asked, opened)
             if operation.name == "DeleteObjects":
                 return self._delete_objects(asked, starts)
