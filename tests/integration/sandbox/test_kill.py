@@ -29,7 +29,8 @@ TRUST = {
         {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "sts:AssumeRole"}
     ],
 }
-MADE = ("object", "counter", "role", "bucket policy", "annotation", "session")
+BOUNDARY = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+MADE = ("bounded user", "object", "counter", "role", "bucket policy", "annotation", "session")
 NO_RETRY = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
 
 
@@ -115,7 +116,17 @@ class World:
     def __init__(self, killed: Killed) -> None:
         self.killed = killed
         self.acknowledged: dict[str, dict[str, Any]] = {
-            kind: {} for kind in ("object", "counter", "role", "bucket policy", "annotation", "session", "provider")
+            kind: {}
+            for kind in (
+                "object",
+                "counter",
+                "role",
+                "bucket policy",
+                "annotation",
+                "session",
+                "provider",
+                "bounded user",
+            )
         }
         self.numbers = itertools.count()
         self.dying = False
@@ -211,6 +222,8 @@ class World:
             self.acknowledged["role"][name] = [role["RoleId"], role["CreateDate"], None]
             iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=document)
             self.acknowledged["role"][name][2] = json.loads(document)
+            iam.create_user(UserName=name, PermissionsBoundary=BOUNDARY)
+            self.acknowledged["bounded user"][name] = True
 
     def _policies(self, number: int) -> None:
         s3 = self.killed.client("s3")
@@ -271,6 +284,9 @@ class World:
             assert (role["RoleId"], role["CreateDate"]) == (identifier, created)
             if document is not None:
                 assert iam.get_role_policy(RoleName=name, PolicyName="p")["PolicyDocument"] == document
+        for name in self.acknowledged["bounded user"]:
+            boundary = iam.get_user(UserName=name)["User"]["PermissionsBoundary"]
+            assert boundary["PermissionsBoundaryArn"] == BOUNDARY
         if self.acknowledged["bucket policy"]:
             found_policy = json.loads(s3.get_bucket_policy(Bucket="lake")["Policy"])
             number = int(found_policy["Statement"][0]["Resource"].split("/")[1])
