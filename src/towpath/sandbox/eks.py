@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, cast
 
+from towpath.sandbox import forgotten
 from towpath.sandbox.backend import Backend
 from towpath.sandbox.clusters import Clusters
 from towpath.sandbox.errors import AwsError
@@ -25,9 +26,12 @@ class Eks:
         other = operation.parameters.get("clusterName")
         if other is not None and self._clusters.find(account=account, region=region, name=str(other)) is None:
             raise AwsError("ResourceNotFoundException", f"No cluster found for name: {other}.", 404)
+        forgotten.check("eks", operation.name, operation.parameters)
         try:
             response = self._backend.call(request, service="eks", region=region, account=account)
         except AwsError as error:
+            if error.code == "UnknownOperationException":  # the gate knows the operation, the emulator has no such path
+                raise AwsError("NotImplemented", f"This sandbox does not have EKS's {operation.name}.", 501) from None
             if error.code == "InternalFailure" and "nextToken" in operation.parameters:
                 raise AwsError("InvalidParameterException", "nextToken is invalid", 400, why=error.why) from None
             raise

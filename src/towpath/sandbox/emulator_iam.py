@@ -1,14 +1,15 @@
-"""What the emulator's IAM forgets, kept: users' permissions boundaries, who is limited by a policy, a renamed user's tags.
+"""What the emulator's IAM forgets, kept: users' permissions boundaries, who is limited by a policy, a renamed user's tags and keys, …
 
 Added to the emulator's own classes, so that a journal's replay and a reset treat it as the rest of IAM. What a parameter may be the
-gate has checked before. Sources: PutUserPermissionsBoundary, ListEntitiesForPolicy, ListPolicies and UpdateUser in the IAM API reference.
+gate has checked before; what is forgotten and not kept here it refuses (`forgotten`). Sources: the operations' pages in the IAM API
+reference; "Tags for AWS Identity and Access Management resources", IAM User Guide (keys are the same whatever their case).
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, wraps
 from typing import Any, Final
 
 BOUNDARY: Final = "PermissionsBoundary"
@@ -27,12 +28,16 @@ def install() -> None:
     user.permissions_boundary = models.Role.permissions_boundary = property(_boundary)
     policy.permissions_boundary_usage_count = property(lambda own: sum(1 for _ in _limited(own.backend, own.arn)))
     policy.attach_to = _once(policy.attach_to)
-    models.IAMBackend.update_user = _with_tags(models.IAMBackend.update_user)
+    _change_backend(models.IAMBackend)
     answers.create_user = _bounded(answers.create_user)
+    answers.create_login_profile = _with_reset(answers.create_login_profile)
     answers.put_user_permissions_boundary = _put_boundary
     answers.delete_user_permissions_boundary = _delete_boundary
     answers.list_policies = _list_policies
     answers.list_entities_for_policy = _list_entities
+    answers.list_instance_profile_tags = _list_instance_profile_tags
+    answers.list_groups = _under_prefix(answers.list_groups, "Groups")
+    answers.list_instance_profiles = _under_prefix(answers.list_instance_profiles, "InstanceProfiles")
     answers.RESPONSE_KEY_PATH_TO_TRANSFORMER.update(
         {
             "CreateUserResponse.User.PermissionsBoundary": serialize.return_if_not_empty,
@@ -66,8 +71,18 @@ def _once(attach: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return attach_to
 
 
-def _with_tags(update: Callable[..., None]) -> Callable[..., None]:
-    """The emulator keeps tags by ARN, and a new name or path makes a new one."""
+def _change_backend(backend: Any) -> None:
+    backend.update_user = _renaming(backend.update_user)
+    backend.update_group = _moving(backend.update_group)
+    backend.update_role = _describing(backend.update_role)
+    for kind, read in _TAGS.items():
+        tag, untag = getattr(backend, f"tag_{kind}"), getattr(backend, f"untag_{kind}")
+        setattr(backend, f"tag_{kind}", _tagging(tag, untag, read))
+        setattr(backend, f"untag_{kind}", _untagging(untag, read))
+
+
+def _renaming(update: Callable[..., None]) -> Callable[..., None]:
+    """The emulator keeps tags by ARN, and a key's user by name: a new name or path makes others of them."""
 
     def update_user(
         backend: Any, user_name: str, new_path: str | None = None, new_user_name: str | None = None
@@ -78,8 +93,66 @@ def _with_tags(update: Callable[..., None]) -> Callable[..., None]:
         if user.arn != before:
             backend.tagger.delete_all_tags_for_resource(before)
             backend.tagger.tag_resource(user.arn, tags)
+        for key in user.access_keys:
+            key.user_name = user.name
 
     return update_user
+
+
+def _moving(update: Callable[..., None]) -> Callable[..., None]:
+    """The emulator gives a group a new path only together with a new name."""
+
+    def update_group(backend: Any, group_name: str, new_group_name: str | None, new_path: str | None) -> None:
+        if new_path and not new_group_name:
+            backend.get_group(group_name).path = new_path
+        update(backend, group_name, new_group_name, new_path)
+
+    return update_group
+
+
+def _describing(update: Callable[..., Any]) -> Callable[..., Any]:
+    """A description that is not given stays; MaxSessionDuration goes back to an hour, as UpdateRole's page has it."""
+
+    def update_role(backend: Any, role_name: str, role_description: str | None, max_session_duration: str) -> Any:
+        before = backend.get_role(role_name).description
+        return update(
+            backend, role_name, before if role_description is None else role_description, max_session_duration
+        )
+
+    return update_role
+
+
+# What the emulator compares with case: how to read the tags that are there. (Policies' and providers' it keeps in lower case.)
+_TAGS: Final[Mapping[str, Callable[[Any, str], list[dict[str, str]]]]] = {
+    "role": lambda backend, name: backend.get_role(name).tags,
+    "user": lambda backend, name: backend.list_user_tags(name),
+    "instance_profile": lambda backend, name: backend.get_instance_profile(name).tags,
+}
+
+
+def _tagging(tag: Callable[..., None], untag: Callable[..., None], read: Callable[..., Any]) -> Callable[..., None]:
+    def tagged(backend: Any, *arguments: Any, **named: Any) -> None:
+        name, tags = (*arguments, *named.values())
+        old = _same(read(backend, name), [each["Key"] for each in tags])
+        if old:
+            untag(backend, name, old)
+        tag(backend, name, tags)
+
+    return tagged
+
+
+def _untagging(untag: Callable[..., None], read: Callable[..., Any]) -> Callable[..., None]:
+    def untagged(backend: Any, *arguments: Any, **named: Any) -> None:
+        name, keys = (*arguments, *named.values())
+        untag(backend, name, _same(read(backend, name), keys))
+
+    return untagged
+
+
+def _same(tags: Iterable[dict[str, str]], keys: Iterable[str]) -> list[str]:
+    """The keys of `tags` that are one of `keys` in some case."""
+    wanted = {key.lower() for key in keys}
+    return [tag["Key"] for tag in tags if tag["Key"].lower() in wanted]
 
 
 # --- operations, as methods of the emulator's IamResponse ------------------------------------------------------------
@@ -95,12 +168,26 @@ def _answer(result: dict[str, Any]) -> Any:
 
 
 def _bounded(create: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @wraps(create)
     def create_user(self: Any) -> Any:
         answer = create(self)  # serialised later
         self.backend.get_user(_asked(self, "UserName")).permissions_boundary_arn = _asked(self, BOUNDARY)
         return answer
 
     return create_user
+
+
+def _with_reset(create: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """PasswordResetRequired is taken at an update alone."""
+
+    @wraps(create)
+    def create_login_profile(self: Any) -> Any:
+        create(self)
+        asked = self._get_bool_param("PasswordResetRequired", False)
+        self.backend.get_user(_asked(self, "UserName")).password_reset_required = asked
+        return self.get_login_profile()
+
+    return create_login_profile
 
 
 def _put_boundary(self: Any) -> Any:
@@ -147,3 +234,19 @@ def _list_entities(self: Any) -> Any:
         everybody = getattr(self.backend, place).values() if only in {None, kind} else ()
         result[f"Policy{kind}s"] = [each for each in everybody if each.path.startswith(prefix) and matches(each)]
     return _answer(result)
+
+
+def _list_instance_profile_tags(self: Any) -> Any:
+    tags = self.backend.get_instance_profile(_asked(self, "InstanceProfileName")).tags
+    return _answer({"Tags": tags, "IsTruncated": False})
+
+
+def _under_prefix(every: Callable[[Any], Any], member: str) -> Callable[[Any], Any]:
+    """The emulator lists all of them, whatever PathPrefix says."""
+
+    @wraps(every)
+    def listed(self: Any) -> Any:
+        found, prefix = every(self).result, _asked(self, "PathPrefix", "/")
+        return _answer({**found, member: [each for each in found[member] if each.path.startswith(prefix)]})
+
+    return listed

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from towpath.sandbox import forgotten
 from towpath.sandbox.creation import deletion, entities, policies, providers
 from towpath.sandbox.creation.rule import Asked, Rule
 from towpath.sandbox.iam_state import IamState
@@ -17,13 +18,14 @@ RULES: Final[Mapping[str, Rule]] = {**deletion.RULES, **entities.RULES, **polici
 
 
 class CreationRules:
-    """The rules, by operation. `check` raises AwsError when AWS would not do it."""
+    """The rules, by operation. `check` raises AwsError when AWS would not do it, or the sandbox cannot."""
 
     def __init__(self, state: IamState) -> None:
         self._state = state
 
     def check(self, operation: str, account: str, parameters: Mapping[str, Any]) -> None:
         """`parameters` as `constraints.shaped` gives them."""
+        forgotten.check("iam", operation, parameters)
         rule = RULES.get(operation)
         if rule is not None:
             rule(Asked(account=account, parameters=parameters, state=self._state))

@@ -72,11 +72,25 @@ def _role(asked: Asked) -> None:
     entities.role(asked)  # what it still has, the emulator says itself
 
 
+def _alias(asked: Asked) -> None:
+    alias = asked.text("AccountAlias")
+    if alias not in asked.iam.list_account_aliases()["AccountAliases"]:
+        raise AwsError("NoSuchEntity", f"The Account Alias {alias} cannot be found.", 404)
+
+
+def _saml_provider(asked: Asked) -> None:
+    arn = asked.text("SAMLProviderArn")
+    if arn not in [item["Arn"] for item in asked.iam.list_saml_providers()["SAMLProviderList"]]:
+        raise AwsError("NoSuchEntity", f"Manifest not found for arn {arn}", 404)
+
+
 RULES: Final[Mapping[str, Rule]] = {
+    "DeleteAccountAlias": _alias,
     "DeleteGroup": _group,
     "DeletePolicy": _policy,
     "DeleteRole": _role,
     "DeleteRolePolicy": _role,
+    "DeleteSAMLProvider": _saml_provider,
     "DeleteUser": _user,
     "DetachRolePolicy": _role,
 }
