@@ -25,6 +25,8 @@ from towpath.sandbox.objects import locks, xml
 from towpath.sandbox.objects.buckets import Bucket
 from towpath.sandbox.objects.service import CONFIGURATION, ObjectService
 from towpath.sandbox.objects.store import Store
+from towpath.sandbox.s3 import carried_out
+from towpath.sandbox.s3.operations import identify
 from towpath.sandbox.wire import Body, Request, Response
 
 if TYPE_CHECKING:
@@ -148,6 +150,9 @@ class Backend:
     def _s3(self, request: Request, *, region: str, account: str) -> Response:
         name, _, key = request.key_path.removeprefix("/").partition("/")
         if name and not key:
+            if request.query and request.method in {"PUT", "DELETE"}:
+                # The emulator takes what it does not know for the creation or deletion of the bucket itself.
+                carried_out.check(identify(request, bucket=name, key="").name)
             if request.method in {"PUT", "DELETE"} and not CONFIGURATION & request.arguments.keys():
                 change = self._create_bucket if request.method == "PUT" else self._delete_bucket
                 with self.together():

@@ -16,7 +16,7 @@ from towpath.sandbox.wire import Request, Response
 
 DELETE_LIMIT: Final = 1000
 # Sub-resources of an object that are recognised and not there.
-MISSING: Final = ("restore", "select", "torrent", "renameObject")
+MISSING: Final = ("annotation", "encryption", "restore", "select", "torrent", "renameObject")
 
 Answer = Callable[[Request, Bucket, str], Response]
 

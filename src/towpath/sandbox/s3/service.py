@@ -32,6 +32,7 @@ from towpath.sandbox.s3 import (
     deletes,
     forms,
     forward,
+    lost,
     rules,
     schema,
     streams,
@@ -202,6 +203,7 @@ class S3:
             self._check_policy(request, bucket, user)
         if operation.selector and operation.method == "PUT":
             schema.check(operation.name, request)
+        lost.check(operation.name, request)
         for name in _NUMBERS & request.arguments.keys() if request.query else ():
             if not re.fullmatch(r"[+-]?\d{1,12}", request.arguments[name], re.ASCII):
                 raise AwsError("InvalidArgument", f"Provided {name} not an integer or within integer range", 400)
