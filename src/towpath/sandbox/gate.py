@@ -46,7 +46,6 @@ from towpath.sandbox.wire import FormTooLarge, Request, Response
 
 # The names under which AWS itself is reached: a request may carry one when it is sent to this address on purpose.
 AWS_SUFFIXES: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
-LARGEST_CALL: Final = 128 * 1024 * 1024  # bytes of a call to any service but S3; the emulator reads it whole
 READ_PREFIXES: Final = ("Get", "List", "Describe", "Simulate", "Generate")
 
 
@@ -240,8 +239,6 @@ class Gate:
         self, operation: Operation, request: Request, principal: Principal, region: str, seen: Seen
     ) -> Response:
         account = principal.account
-        if request.body.length > LARGEST_CALL:
-            raise AwsError("RequestEntityTooLarge", f"A call has at most {LARGEST_CALL} bytes.", 413)
         operation = own_user.named(operation, principal)
         # What is no call at all is told before anything is looked up for it.
         if operation.service == "iam":

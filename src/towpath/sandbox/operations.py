@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from towpath.sandbox import service_models, services
@@ -37,7 +37,7 @@ MODELS: Final = {
 # IAM's action prefix where it differs from the signing name.
 PREFIXES: Final = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
 
-LONGEST_BODY: Final = 1024 * 1024  # bytes of a JSON body that is read for its parameters
+LONGEST_BODY: Final = 16 * 1024 * 1024  # bytes; what is not read for its parameters is not carried out either
 CBOR: Final = "smithy-rpc-v2-cbor"
 _CBOR_PATH: Final = re.compile(r"/service/([A-Za-z0-9_]+)/operation/([A-Za-z0-9]+)")
 _NAMED_BY: Final = {"json": "x-amz-target", CBOR: "smithy-protocol"}  # the header that names the operation
@@ -154,6 +154,8 @@ def _group(name: str) -> str:
 def protocol(request: Request, service: str) -> str:
     """The protocol a request to `service` (not S3) speaks, as an error is to be written for it."""
     found = model(service)
+    if request.body.length > LONGEST_BODY:
+        raise AwsError("RequestEntityTooLarge", f"A call has at most {LONGEST_BODY} bytes.", 413)
     spoken = _spoken(request, found) if found is not None else "query"
     return f"json-{found.json_version}" if found is not None and spoken == "json" else spoken
 
@@ -267,22 +269,32 @@ def _decoded_is_another(request: Request, found: Model, route: Route) -> bool:
 
 def _check_json(request: Request) -> None:
     """A body is a JSON object or there is none; the emulator breaks on anything else."""
-    if request.body.length > LONGEST_BODY:
-        return
     text = request.body.read()
     try:
-        good = not text or isinstance(json.loads(text), dict)
+        good = not text or isinstance(_json(text), dict)
     except (ValueError, RecursionError):
         good = False
     if not good:
         raise AwsError("SerializationException", "The request body is not a JSON object.", 400)
 
 
+def _json(text: bytes) -> Any:
+    """As the emulator reads it and no other way: UTF-8, without NaN or half of a character. Raises ValueError, RecursionError."""
+    value = json.loads(text.decode(), parse_constant=_no_constant)
+    if b"\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
 def _json_body(request: Request) -> dict[str, Any]:
-    if not 0 < request.body.length <= LONGEST_BODY:
+    if not request.body.length:
         return {}
     try:
-        value = json.loads(request.body.read())
+        value = _json(request.body.read())
     except (ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
@@ -290,7 +302,7 @@ def _json_body(request: Request) -> dict[str, Any]:
 
 def _cbor_body(request: Request) -> dict[str, Any]:
     """CBOR as far as it is a map; its values matter for tags and names alone."""
-    if not 0 < request.body.length <= LONGEST_BODY:
+    if not request.body.length:
         return {}
     from botocore.parsers import BaseCBORParser
 

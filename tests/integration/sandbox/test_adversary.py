@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import hmac
 import json
@@ -18,12 +19,13 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from towpath.sandbox.objects.store import Store
+from towpath.sandbox.operations import LONGEST_BODY
 from towpath.sandbox.s3 import rules
 from towpath.sandbox.wire import LARGEST_FORM
 
 from .conftest import World
 from .test_gate import http, signed
-from .test_sts import fresh
+from .test_sts import allow, fresh, policy
 
 FORM = "application/x-www-form-urlencoded"
 OTHER = "210987654321"
@@ -354,3 +356,44 @@ def test_a_body_that_is_read_whole_is_limited(world: World, bucket: str, query: 
         answer = s3(world, method, f"/{bucket}?{query}".rstrip("?"), b" " * size)
         assert ("MaxMessageLengthExceeded" in answer.text) == too_large, answer.text
         assert answer.status_code == (400 if query or too_large else 200)
+
+
+# --- bodies that the emulator would read otherwise ------------------------------------------------------------------------
+
+
+def parameter(world: World, key: tuple[str, str], body: bytes, **headers: str) -> httpx2.Response:
+    """SSM's GetParameter."""
+    headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "AmazonSSM.GetParameter", **headers}
+    sent = signed(world, "POST", "/", service="ssm", body=body, key=key, **headers)
+    return http(world, "POST", "/", headers=sent, content=body)
+
+
+def test_no_body_hides_what_it_names(world: World) -> None:
+    """A body too long to be judged by was carried out all the same, and no Deny of what it names was found."""
+    ssm, name = world.client("ssm"), fresh("adversary")
+    for each in ("open", "closed"):
+        ssm.put_parameter(Name=f"{name}-{each}", Value="secret", Type="String")
+    resource = f"arn:aws:ssm:*:*:parameter/{name}-closed"
+    deny = {"Effect": "Deny", "Action": "ssm:GetParameter", "Resource": resource}
+    iam = world.client("iam")
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=policy(allow("ssm:GetParameter"), deny))
+    found = iam.create_access_key(UserName=name)["AccessKey"]
+    key = (found["AccessKeyId"], found["SecretAccessKey"])
+    assert parameter(world, key, json.dumps({"Name": f"{name}-open"}).encode()).status_code == 200
+    body = json.dumps({"Name": f"{name}-closed"}).encode()
+    for padding in (0, 1024 * 1024, LONGEST_BODY):
+        answer = parameter(world, key, body + b" " * padding)
+        assert (answer.status_code, "secret" in answer.text) == (413 if padding == LONGEST_BODY else 403, False)
+    for each in (gzip.compress(body), body.decode().encode("utf-16"), b"\xef\xbb\xbf" + body):
+        answer = parameter(world, key, each, **{"Content-Encoding": "gzip"})
+        assert (answer.status_code, "SerializationException" in answer.text) == (400, True), answer.text
+
+
+@pytest.mark.parametrize("body", [b'{"Name": NaN}', b'{"Name": "\\ud800"}', b'{"Name": "\xff"}', b"\xef\xbb\xbf{}"])
+def test_json_that_is_none_is_refused(world: World, body: bytes) -> None:
+    admin = world.sandbox.admin_key
+    key = (admin.access_key, admin.secret)
+    assert "ParameterNotFound" in parameter(world, key, b'{"Name": "\\u00e9"}', **{"Content-Encoding": "gzip"}).text
+    answer = parameter(world, key, body)
+    assert (answer.status_code, "SerializationException" in answer.text) == (400, True), answer.text
