@@ -99,7 +99,7 @@ def arguments(service: str, operation: str, *also: str) -> dict[str, Any]:
         (service, operation, name)
         for service, rows in FORGOTTEN.items()
         for operation in rows
-        for name in rows[operation]
+        for name in sorted(rows[operation])
     ],
 )
 def test_what_would_be_forgotten_is_refused(world: World, service: str, operation: str, name: str) -> None:
