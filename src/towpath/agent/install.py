@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,11 +13,11 @@ import yaml
 
 from towpath.agent.kubernetes.job import AGENT
 from towpath.agent.kubernetes.settings import JobSettings, load_settings
-from towpath.agent.work import check_name
+from towpath.agent.work import check_name, check_namespace
 from towpath.errors import UsageError
+from towpath.iam import partition as partitions
 from towpath.job.pipeline import load_pipelines
 
-REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 RENDERED_NAME: Final = "towpath-agent-default"
 
 
@@ -39,7 +38,8 @@ class Installation:
 def manifests(wanted: Installation) -> list[dict[str, Any]]:
     """The objects to apply, in order. Raises UsageError, PipelineError."""
     check_name(wanted.name)
-    if not REGION.fullmatch(wanted.region):
+    check_namespace(wanted.namespace)
+    if not partitions.REGION.fullmatch(wanted.region):
         raise UsageError(
             f"{wanted.region!r} is not a region", where="--region", todo="give a region's code, as eu-west-1"
         )

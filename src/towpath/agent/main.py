@@ -15,8 +15,9 @@ from towpath.agent.kubernetes.cluster import Cluster
 from towpath.agent.kubernetes.settings import JobSettings, load_settings
 from towpath.agent.ledger import ENTRIES, ConfigMapLedger
 from towpath.agent.screen import Screen
-from towpath.agent.work import Limits, Phase, Sync, check_name
+from towpath.agent.work import Limits, Phase, Sync, check_name, check_namespace
 from towpath.errors import UsageError
+from towpath.iam import partition as partitions
 from towpath.job.pipeline import load_pipelines
 from towpath.kubernetes.connection import Connection
 
@@ -51,6 +52,14 @@ def run(options: AgentOptions) -> int:
         raise UsageError(
             "the AWS region is not known", where="AWS_REGION", todo="set it, or region: in the job settings"
         )
+    if not partitions.REGION.fullmatch(region):
+        raise UsageError(
+            f"{region!r} is not a region",
+            where="AWS_REGION, or region: in the job settings",
+            todo="give its code, as eu-west-1",
+        )
+    if options.namespace is not None:
+        check_namespace(options.namespace)
     connection = Connection(kubeconfig=options.kubeconfig, context=options.context)
     namespace = options.namespace or connection.namespace
     ledger = ConfigMapLedger(connection, namespace, options.name)

@@ -13,6 +13,7 @@ from towpath.job.pipeline import Pipeline
 from towpath.job.result import Result
 
 NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def check_name(name: str) -> None:
@@ -22,6 +23,16 @@ def check_name(name: str) -> None:
             f"{name!r} is not an agent's name: lower-case letters, digits and '-', at most 40",
             where="--name",
             todo="give a name as data or team-a",
+        )
+
+
+def check_namespace(name: str) -> None:
+    """Raises UsageError for what Kubernetes takes for no namespace (RFC 1123 label, "Object Names and IDs")."""
+    if not NAMESPACE.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not a namespace: lower-case letters, digits and '-', at most 63",
+            where="--namespace",
+            todo="write it as kubectl shows it",
         )
 
 

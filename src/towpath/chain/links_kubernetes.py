@@ -6,7 +6,7 @@ import difflib
 from typing import Final
 
 from towpath.chain.finding import Finding, LinkName, LinkState
-from towpath.chain.observed import Chain
+from towpath.chain.observed import Chain, ObservedAccess
 from towpath.chain.words import apply, error, state, unseen, warning
 from towpath.errors import UsageError
 from towpath.iam import arn as arns
@@ -164,17 +164,38 @@ def access(chain: Chain) -> LinkState:
     if not found:
         words = "not tried: none of these permissions can be tried without an effect"
         return LinkState(link=LinkName.ACCESS, ok=None, evidence=words)
+    absent = {_bucket(probe): probe for probe in found if probe.code == "NoSuchBucket"}
     findings = [
+        error(
+            "access.no-bucket",
+            LinkName.ACCESS,
+            f"there is no bucket {bucket}",
+            evidence=f"{probe.action}: {probe.code}: {probe.message}",
+            command=f"aws s3 mb s3://{bucket} --region {chain.wanted.region}",
+            row=46,
+        )
+        for bucket, probe in absent.items()
+    ]
+    findings += [
         error(
             "access.refused",
             LinkName.ACCESS,
             f"{probe.action} on {probe.resource} was refused",
             evidence=f"{probe.code}: {probe.message}",
-            command=f"aws iam simulate-principal-policy --policy-source-arn {chain.role_arn} --action-names {probe.action} --resource-arns {probe.resource}",
+            command=f"aws iam simulate-principal-policy --policy-source-arn {chain.role_arn} --action-names {probe.action}"
+            f" --resource-arns {arns.bucket_arn(partition=chain.wanted.partition, bucket=_bucket(probe))}",
             row=46,
         )
         for probe in found
-        if not probe.ok
+        if not probe.ok and probe.code != "NoSuchBucket"
     ]
     good = [f"{probe.action} on {probe.resource}" for probe in found if probe.ok]
-    return state(LinkName.ACCESS, "; ".join(good) or "nothing was allowed", findings)
+    return state(
+        LinkName.ACCESS,
+        "; ".join(good) or ("nothing was allowed" if len(absent) < len(findings) else "no bucket"),
+        findings,
+    )
+
+
+def _bucket(probe: ObservedAccess) -> str:
+    return probe.resource.removeprefix("s3://").partition("/")[0]

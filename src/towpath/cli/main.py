@@ -8,10 +8,11 @@ import sys
 from typing import Annotated, Final
 
 import typer
+from typer.main import get_command
 
 from towpath import __version__
-from towpath.cli import agent, demo, identity, policy, sandbox
-from towpath.errors import TowpathError, UsageError
+from towpath.cli import agent, demo, flags, identity, output, policy, sandbox
+from towpath.errors import TowpathError, UsageError, WorldError
 
 # Pydantic otherwise reads every installed package's metadata, to look for plugins towpath has no use for.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -84,20 +85,23 @@ def main() -> None:
     """The console script. Ends with 0, 1 (the world), 2 (usage) or 130 (Ctrl-C); never with a traceback."""
     # A command loads SDK models of a million objects and ends: looking for cycles among them meanwhile finds none.
     gc.set_threshold(200_000, 20, 20)
+    output.take_any_encoding()
     status = 0
     try:
-        status = app(standalone_mode=False) or 0
+        status = _run()
     except TowpathError as error:
         report(error)
         status = error.exit_status
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
-    except typer.Exit as stop:
-        status = stop.exit_code
     except BrokenPipeError:
-        # The reader of a pipe left (head, less): nothing to say, and the interpreter must not try to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe left (head, less): nothing to say.
+        output.abandon(sys.stdout)
         status = 1
+    except OSError as error:
+        output.abandon(sys.stdout)
+        report(output.failed(error))
+        status = WorldError.exit_status
     except ModuleNotFoundError as error:
         if (extra := missing_extra(error)) is None:
             raise
@@ -109,7 +113,19 @@ def main() -> None:
         status = usage
     # The interpreter looks for cycles once more when it ends, among all those models: 80 of 450 ms for nothing.
     gc.freeze()
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(status)
+
+
+def _run() -> int:
+    """The command's exit status, with all that it printed on its way."""
+    try:
+        command = get_command(app)
+        flags.without_values(command)
+        status = command(standalone_mode=False)
+    except typer.Exit as stop:
+        status = stop.exit_code
+    output.flush()
+    return status if isinstance(status, int) else 0
 
 
 def _usage(error: Exception) -> int | None:

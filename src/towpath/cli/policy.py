@@ -233,7 +233,7 @@ def presets(
     print_json(build.policy(ready.statements(name, options, partition=where.name)))
 
 
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(learn)
+app.command(context_settings={"allow_interspersed_args": False})(learn)
 
 
 def _claims(file: str) -> dict[str, Any]:

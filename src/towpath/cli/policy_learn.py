@@ -11,7 +11,6 @@ from towpath.cli.policy_files import json_text, text_of
 
 
 def learn(
-    context: typer.Context,
     command: Annotated[
         list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="With --verify: what to run.")
     ] = None,
@@ -61,7 +60,9 @@ def learn(
             where="--generalise",
             todo="write --generalise raw/, or --generalise prefix alone",
         )
-    words = [*(command or []), *context.args]
+    words = command or []
+    if out is not None:
+        _writable(out)
     holds = True
     if verify:
         document, holds = _verified(words, setup=setup, role=principal or "learned", fold=fold)
@@ -73,19 +74,43 @@ def learn(
         calls = _record(record)
         seen = learning.observe(calls, principal=principal, after=since)
         document = learning.policy(seen.permissions, generalise=fold)
-        _say(f"{seen.calls} allowed calls of {principal} need {_actions(document)}")
+        _say(
+            f"{_count(seen.calls, 'allowed call')} of {principal} {'needs' if seen.calls == 1 else 'need'} {_actions(document)}"
+        )
         if seen.first is not None and seen.first > since + 1:
             _say(f"the record begins with call {seen.first}: what was before is not in the policy")
         if seen.refused:
-            _say(f"{len(seen.refused)} calls were refused, and are not in it: towpath sandbox calls --denied")
+            were = "was" if len(seen.refused) == 1 else "were"
+            _say(
+                f"{_count(len(seen.refused), 'call')} {were} refused, and not learned from: towpath sandbox calls --denied"
+            )
     text = json_text(document)
     if (limit := lint.longest(PolicyKind.IDENTITY)) and (size := lint.size(document)) > limit:
         _say(f"it has {size} characters, and IAM takes {limit}" + ("" if fold else ": try --generalise"))
     if out is None:
         typer.echo(text)
     else:
-        out.write_text(text + "\n", encoding="utf-8")
+        _write(out, text + "\n")
     raise typer.Exit(0 if holds else 1)
+
+
+def _writable(out: Path) -> None:
+    """Raises UsageError now for what would be found out only after two runs."""
+    if out.is_dir() or not out.parent.is_dir():
+        _write(out, "")
+
+
+def _write(out: Path, text: str) -> None:
+    from towpath.errors import UsageError
+
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the policy: {error.strerror}",
+            where=str(out),
+            todo="give a path that can be written with --out",
+        ) from None
 
 
 def _verified(words: list[str], *, setup: str | None, role: str, fold: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
@@ -97,11 +122,12 @@ def _verified(words: list[str], *, setup: str | None, role: str, fold: tuple[str
     found = learning.learn_by_running(learning.Job(command=words, setup=setup, role=role), generalise=fold)
     document = dict(found.policy)
     _say(
-        f"run 1, everything allowed: status {found.first.status}, {found.first.seen.calls} calls need {_actions(document)}"
+        f"run 1, everything allowed: status {found.first.status}, {_count(found.first.seen.calls, 'call')} "
+        f"{'needs' if found.first.seen.calls == 1 else 'need'} {_actions(document)}"
     )
     refused = found.second.seen.refused
     _say(
-        f"run 2, the learned policy alone: status {found.second.status}, {found.second.seen.calls} calls allowed, "
+        f"run 2, the learned policy alone: status {found.second.status}, {_count(found.second.seen.calls, 'call')} allowed, "
         + (f"{len(refused)} refused" if refused else "nothing refused")
     )
     for call in refused:
@@ -117,7 +143,11 @@ def _actions(document: dict[str, Any]) -> str:
         for item in document["Statement"]
         for action in ([item["Action"]] if isinstance(item["Action"], str) else item["Action"])
     }
-    return f"{len(found)} action{'' if len(found) == 1 else 's'}"
+    return _count(len(found), "action")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _record(file: str | None) -> list[dict[str, Any]]:
@@ -133,6 +163,8 @@ def _record(file: str | None) -> list[dict[str, Any]]:
     text = text_of(file)
     try:
         value = json.loads(text)
+    except RecursionError:
+        value = None
     except ValueError:
         try:
             value = [json.loads(line) for line in text.splitlines() if line.strip()]

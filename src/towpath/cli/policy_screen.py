@@ -16,6 +16,7 @@ from towpath.iam.presets import PRESETS
 
 STYLES: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 INDENT: Final = 11  # columns before what is said of a finding
+TABLE: Final = 75  # columns from which on the presets stand in a table
 OUTCOMES: Final = {
     Outcome.ALLOWED: ("✓ allowed", "bold green"),
     Outcome.IMPLICIT_DENY: ("✗ denied", "bold red"),
@@ -36,7 +37,7 @@ def checked(name: str, *, kind: str, size: int, limit: int | None, findings: Seq
     out.print(
         Text("✓ " if good else "✗ ", style="green" if good else "red")
         .append(name, style="bold default")
-        .append(f"  {kind} policy, {length}", style="dim"),
+        .append(f"  {kind} policy, {length}", style="dim default"),
         soft_wrap=True,
     )
     for finding in findings:
@@ -50,7 +51,11 @@ def checked(name: str, *, kind: str, size: int, limit: int | None, findings: Seq
 
 def refused(name: str, *, where: str, reason: str) -> None:
     out = console()
-    out.print(Text("✗ ", style="red").append(name, style="bold default").append("  IAM would not take it", style="dim"))
+    out.print(
+        Text("✗ ", style="red")
+        .append(name, style="bold default")
+        .append("  IAM would not take it", style="dim default")
+    )
     _finding(
         out,
         Text(f"  {'error':<{INDENT - 2}}", style="bold red"),
@@ -61,7 +66,12 @@ def refused(name: str, *, where: str, reason: str) -> None:
 
 def _finding(out: Console, severity: Text, place: Text, sentences: Iterable[Text]) -> None:
     """Sentences stand under the place; on a terminal wrapped there, elsewhere in one line each."""
-    out.print(severity + place, soft_wrap=True)
+    if out.is_terminal and severity.cell_len + place.cell_len > out.width:  # the rule's name on a line of its own
+        words, rule = place.plain.rsplit("  ", 1) if "  " in place.plain else (place.plain, "")
+        out.print(severity + Text(words, style="bold default"), soft_wrap=True)
+        place, severity = Text(rule, style="dim"), Text(" " * INDENT)
+    if place.plain:
+        out.print(severity + place, soft_wrap=True)
     for sentence in sentences:
         lines = sentence.wrap(out, max(out.width - INDENT, 20)) if out.is_terminal else (sentence,)
         for line in lines:
@@ -73,7 +83,7 @@ def decided(decision: Decision, *, notes: Iterable[str] = ()) -> None:
     out = console()
     words, style = OUTCOMES[decision.outcome]
     out.print(Text(words, style=style))
-    out.print(Text(decision.reason))
+    out.print(Text(decision.reason.removeprefix("denied: ")))
     for note in notes:
         out.print(Text(note, style="yellow"))
     asked = decision.request
@@ -87,10 +97,12 @@ def decided(decision: Decision, *, notes: Iterable[str] = ()) -> None:
     rows += [("context", f"{key} = {', '.join(asked.context.get(key.lower()))}") for key in asked.context]
     said = ""
     for name, value in rows:
-        out.print(
-            Text(f"{name if name != said else '':<{INDENT}}", style="bold").append(value, style="default"),
-            soft_wrap=True,
-        )
+        first = Text(f"{name if name != said else '':<{INDENT}}", style="bold")
+        room = max(out.width - INDENT, 20)
+        lines = Text(value).wrap(out, room, overflow="fold") if out.is_terminal else [Text(value)]
+        for number, line in enumerate(lines):
+            line.rstrip()
+            out.print((Text(" " * INDENT) if number else first) + line, soft_wrap=True)
         said = name
     for policy, statements in _by_policy(decision.statements).items():
         out.print()
@@ -118,7 +130,9 @@ def _tree(policy: str, statements: Sequence[StatementResult]) -> Tree:
             branch.add(
                 _mark(element.matched)
                 .append(f"{element.element}  ", style="default" if element.matched else "bold default")
-                .append(_without_name(element.element, element.why), style="dim" if element.matched else "default")
+                .append(
+                    _without_name(element.element, element.why), style="dim default" if element.matched else "default"
+                )
             )
     return tree
 
@@ -133,6 +147,9 @@ def _mark(matched: bool, *, red: bool = False) -> Text:
 
 
 def presets() -> None:
+    if console().is_terminal and console().width < TABLE:
+        _listed()
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("preset", "what it is for", "needs", "takes"):
         table.add_column(name, overflow="fold")
@@ -144,6 +161,19 @@ def presets() -> None:
             " ".join(f"--{option}" for option in preset.takes),
         )
     console().print(table)
+
+
+def _listed() -> None:
+    """The presets one under the other, where columns would be too narrow for their words."""
+    out = console()
+    for name, preset in PRESETS.items():
+        out.print(Text(name, style="bold"))
+        rows = [("", preset.what), ("needs ", " ".join(f"--{option}" for option in preset.needs))]
+        rows += [("takes ", " ".join(f"--{option}" for option in preset.takes))] if preset.takes else []
+        for word, text in rows:
+            for line in Text(word + text).wrap(out, max(out.width - 2, 20)):
+                line.rstrip()
+                out.print(Text("  ") + line, soft_wrap=True)
 
 
 def as_json(decision: Decision) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,7 +71,7 @@ class Start:
             ),
         ] = None,
         state: Annotated[
-            Path | None,
+            str | None,
             typer.Option(
                 "--state",
                 metavar="DIR",
@@ -86,7 +87,7 @@ class Start:
             typer.Option(
                 "--fail",
                 metavar="SERVICE:ACTION:CODE:RATE",
-                help="Make calls fail, as s3:PutObject:SlowDown:0.1 or sts:AssumeRoleWithWebIdentity:Throttling:1/3. Repeatable.",
+                help="Make calls fail, as s3:PutObject:SlowDown:0.1 or sts:*:Throttling:1/3. Repeatable.",
             ),
         ] = None,
         fail_seed: Annotated[
@@ -104,7 +105,7 @@ class Start:
             "cluster": cluster,
             "accounts": tuple(accounts or ()),
             "hosts": tuple(hosts or ()),
-            "state": state,
+            "state": _directory(state),
             "fsync": fsync,
             "fault_seed": fail_seed,
         }
@@ -113,16 +114,28 @@ class Start:
 
     def settings(self, *, port: int) -> SandboxSettings:
         """Raises UsageError. `port` where none was given."""
+        from towpath.errors import UsageError
         from towpath.oidc.fetch import IssuerMapping
         from towpath.sandbox.faults import Fault
         from towpath.sandbox.settings import SandboxSettings
 
+        if self._plain["fsync"] and self._plain["state"] is None:
+            raise UsageError("there is nothing to keep", where="--fsync", todo="give --state DIR too, or leave it out")
         return SandboxSettings(
             port=port if self._port is None else self._port,
             issuers=tuple(IssuerMapping.parse(text) for text in self._issuers),
             faults=tuple(Fault.parse(text) for text in self._fail),
             **self._plain,
         )
+
+
+def _directory(text: str | None) -> Path | None:
+    """Raises UsageError for "", a shell variable that is not set: it would be the directory one stands in."""
+    from towpath.errors import UsageError
+
+    if text is not None and not text:
+        raise UsageError("the directory's name is empty", where="--state", todo="give a directory, or leave it out")
+    return None if text is None else Path(text)
 
 
 def starting(function: Callable[..., None]) -> Callable[..., None]:
@@ -152,26 +165,41 @@ def starting(function: Callable[..., None]) -> Callable[..., None]:
 def sandbox(start: Start, *, context: typer.Context, json_output: Json = False) -> None:
     """Run a sandbox in the foreground until Ctrl-C, and print how to reach it."""
     if context.invoked_subcommand is not None:
+        _none_for_nobody(context)
         return
     from towpath.sandbox import foreground
 
     foreground.serve(start.settings(port=FOREGROUND_PORT), as_json=json_output)
 
 
+def _none_for_nobody(context: typer.Context) -> None:
+    """Raises UsageError for a flag in front of a command: it would be one of the sandbox that is not started."""
+    from towpath.errors import UsageError
+
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(
+                f"{parameter.opts[0]} stands in front of {context.invoked_subcommand}, which does not see it",
+                where=f"towpath sandbox {parameter.opts[0]} … {context.invoked_subcommand}",
+                todo=f"write it behind, if that command takes it: towpath sandbox {context.invoked_subcommand} {parameter.opts[0]} …",
+            )
+
+
 def run(
     start: Start,
     *,
-    context: typer.Context,
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="The command and its arguments.")],
 ) -> None:
     """Start a sandbox, run COMMAND with the administrator's environment, stop it, and end with COMMAND's status."""
     from towpath.sandbox import foreground
 
-    raise typer.Exit(foreground.run(start.settings(port=0), [*command, *context.args]))
+    raise typer.Exit(foreground.run(start.settings(port=0), command))
 
 
 app.callback()(starting(sandbox))
-app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(starting(run))
+# The first word that is no flag begins the command: what follows is the command's own, also without --.
+app.command("run", context_settings={"allow_interspersed_args": False})(starting(run))
 
 
 @app.command()
@@ -245,13 +273,14 @@ def calls(
             render.follow(running, last=last, as_json=json_output, denied=denied, who=who, action=action)
         except KeyboardInterrupt:
             return
-    found = render.selected(running.calls(), denied=denied, who=who, action=action)[-last:]
+    every = running.calls()
+    found = render.selected(every, denied=denied, who=who, action=action)[-last:]
     if json_output:
         import json
 
         typer.echo(json.dumps(found))
     else:
-        render.calls(found)
+        render.calls(found, of=len(every))
 
 
 @app.command()
@@ -259,11 +288,17 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Empty a running sandbox: every bucket, role, session and call goes; the administrator's key stays."""
+    from towpath.errors import UsageError
     from towpath.sandbox import client
 
     running = client.from_environment()
-    if not yes:
-        typer.confirm(f"empty the sandbox at {running.url}?", abort=True, err=True)
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(
+            "emptying it needs a yes, and nobody can be asked here", where="--yes", todo="run it again with --yes"
+        )
+    if not yes and not typer.confirm(f"empty the sandbox at {running.url.removesuffix('/.towpath')}?", err=True):
+        typer.echo("nothing was changed", err=True)
+        raise typer.Exit(1)
     running.reset()
     typer.echo("the sandbox is as it was when it started")
 
@@ -296,7 +331,7 @@ def fail_list(json_output: Json = False) -> None:
         typer.echo(json.dumps(found))
         return
     for item in found:
-        typer.echo(f"{item['fail']}  {item['calls']} calls")
+        typer.echo(f"{item['fail']}  {item['calls']} {'call' if item['calls'] == 1 else 'calls'}")
     if not found:
         typer.echo("no call is made to fail")
 

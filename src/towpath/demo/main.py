@@ -20,7 +20,7 @@ from towpath.chain.diagnose import diagnose, links
 from towpath.chain.finding import LinkState, Severity
 from towpath.chain.observed import Chain, Wanted
 from towpath.demo import flights, reader, refusals, screen
-from towpath.errors import WorldError
+from towpath.errors import UsageError, WorldError
 from towpath.iam import build
 from towpath.identity.apply import apply
 from towpath.identity.manifest import load_manifest
@@ -131,7 +131,14 @@ def run(directory: Path, *, keep: bool) -> int:
 
 def _files(directory: Path, show: screen.Screen) -> dict[str, int]:
     """The manifest, the policy, the pipeline and the source database; rows by table."""
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot use the demo's directory: {error.strerror}",
+            where=str(directory),
+            todo="give a directory that can be written with --directory",
+        ) from None
     database = directory / "flights.sqlite"
     (directory / "towpath.yaml").write_text(MANIFEST, encoding="utf-8")
     (directory / "s3-policy.json").write_text(json.dumps(POLICY, indent=2) + "\n", encoding="utf-8")

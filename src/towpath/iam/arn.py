@@ -14,6 +14,8 @@ from towpath.errors import UsageError
 ROLE_NAME_LIMIT: Final = 64
 POLICY_NAME_LIMIT: Final = 128
 PATH_LIMIT: Final = 512
+# "General purpose bucket naming rules", S3 User Guide: no address, no two dots beside each other.
+BUCKET_NAME: Final = re.compile(r"(?!\d{1,3}(?:\.\d{1,3}){3}$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 _PATH: Final = re.compile(r"/|/[\x21-\x7e]+/")
 _CONTROL: Final = re.compile(r"[\x00-\x1f]")

@@ -6,10 +6,13 @@ account's token is sts.amazonaws.com in every one of them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from towpath.errors import UsageError
+
+REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")  # a region's code, as eu-west-1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +44,7 @@ def by_name(name: str) -> Partition:
             return found
     raise UsageError(
         f"the partition {name!r} is not known",
-        where="partition",
+        where="--partition",
         todo=f"use one of {', '.join(p.name for p in PARTITIONS)}",
     )
 

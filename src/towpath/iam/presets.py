@@ -23,10 +23,14 @@ def s3_statements(*, partition: str, bucket: str, prefix: str = "", access: str 
 
     The bucket's own actions do not take a prefix in their ARN, so listing is limited by the condition key s3:prefix.
     """
-    if access not in _ACCESS:
-        raise UsageError(
-            f"{access!r} is no kind of access", where="permissions.s3.access", todo=f"use one of {', '.join(_ACCESS)}"
+    if not arns.BUCKET_NAME.fullmatch(bucket):
+        raise _bad("bucket", bucket, "give its name: 3 to 63 lower-case letters, digits, '-' and '.', no pattern")
+    if set(prefix) & set("*?$"):
+        raise _bad(
+            "prefix", prefix, "give what keys begin with, as raw/: *, ? and $ have a meaning of their own in a policy"
         )
+    if access not in _ACCESS:
+        raise _bad("access", access, f"use one of {', '.join(_ACCESS)}")
     bucket_arn = str(arns.bucket_arn(partition=partition, bucket=bucket))
     listing: dict[str, Any] = {"Sid": "List", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket_arn}
     if prefix:
@@ -191,7 +195,9 @@ def statements(name: str, options: Mapping[str, str], *, partition: str = "aws")
     """The statements of a preset. Raises UsageError for an unknown one, and for an option it needs or does not take."""
     preset = PRESETS.get(name)
     if preset is None:
-        raise _bad("preset", name, f"use one of {', '.join(PRESETS)}")
+        raise UsageError(
+            f"{name!r} is no preset", where="towpath policy presets", todo=f"use one of {', '.join(PRESETS)}"
+        )
     missing = [option for option in preset.needs if not options.get(option)]
     if missing:
         raise UsageError(
@@ -208,7 +214,7 @@ def statements(name: str, options: Mapping[str, str], *, partition: str = "aws")
         )
     if "account" in options and not re.fullmatch(r"\d{12}", options["account"]):
         raise _bad("account", options["account"], "give twelve digits")
-    if "region" in options and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", options["region"]):
+    if "region" in options and not partitions.REGION.fullmatch(options["region"]):
         raise _bad("region", options["region"], "give a region's code, as eu-west-1")
     return preset.statements(partition=partition, **options)
 

@@ -18,12 +18,15 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
+    ProfileNotFound,
 )
 
 from towpath.errors import MissingPermissionError, UsageError, WorldError
@@ -58,7 +61,10 @@ class Aws:
         self.region = region
         self.before_write = before_write  # called with the operation's name before each change; tests stop there
         self._session: Any = botocore.session.Session()
-        self._session.register_component("data_loader", _loader(self._session))
+        try:
+            self._session.register_component("data_loader", _loader(self._session))
+        except BotoCoreError as error:
+            raise _local(error, region) from None
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -213,6 +219,18 @@ def _local(error: Exception, region: str) -> WorldError | UsageError:
             f"AWS cannot be reached: {error}",
             where=f"region {region}",
             todo="check the region's spelling, the network and AWS_ENDPOINT_URL",
+        )
+    if isinstance(error, ProfileNotFound):
+        return UsageError(
+            f"there is no AWS profile {error.kwargs.get('profile')}",
+            where="AWS_PROFILE",
+            todo="name one of `aws configure list-profiles`, or unset AWS_PROFILE",
+        )
+    if isinstance(error, (ConfigParseError, ConfigNotFound)):
+        return UsageError(
+            "the AWS configuration cannot be read as INI",
+            where=str(error.kwargs.get("path")),
+            todo="correct the file, or name another with AWS_CONFIG_FILE",
         )
     if isinstance(error, NoRegionError):
         return UsageError("no region is given", where="--region", todo="give --region, or set AWS_REGION")

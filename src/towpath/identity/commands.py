@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from towpath import yaml_files
 from towpath.chain.finding import LinkName, Severity
 from towpath.chain.observed import Chain, Wanted
 from towpath.errors import UsageError
@@ -180,17 +181,23 @@ def load(path: Path) -> list[Chain]:
             where=str(path),
             todo="save one with `towpath identity observe --out FILE`",
         ) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise UsageError(
+            "the saved chain is not JSON as it was written",
+            where=str(path),
+            todo="save it again with `towpath identity observe --out FILE`",
+        ) from None
     except json.JSONDecodeError as error:
         raise UsageError(
-            f"the saved chain is not JSON: {error.msg}",
+            f"the saved chain is not JSON: {error.msg[:1].lower()}{error.msg[1:]}",
             where=f"{path}, line {error.lineno}, column {error.colno}",
             todo="save it again with `towpath identity observe --out FILE`",
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(
-            f"this is not a saved chain: {first['msg']}",
-            where=f"{path}, {'.'.join(map(str, first['loc']))}",
+            f"this is not a saved chain: {yaml_files.words(first)}",
+            where=f"{path}, {yaml_files.place(first['loc'])}",
             todo="save it again with `towpath identity observe --out FILE`",
         ) from None
 
@@ -212,7 +219,7 @@ def print_json(value: object) -> None:
 
 
 def confirm(*, yes: bool, as_json: bool) -> None:
-    """Raises UsageError where nobody can be asked, typer.Abort where somebody said no."""
+    """Raises UsageError where nobody can be asked, typer.Exit(1) where somebody said no."""
     if yes:
         return
     if as_json or not sys.stdin.isatty():
@@ -223,7 +230,9 @@ def confirm(*, yes: bool, as_json: bool) -> None:
         )
     import typer
 
-    typer.confirm("make these changes?", abort=True)
+    if not typer.confirm("make these changes?"):
+        typer.echo("nothing was changed", err=True)
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -5,14 +5,23 @@ Validated whole before anything is read of the world: a manifest is either right
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from towpath import yaml_files
 from towpath.chain.observed import Wanted, WantedPolicy
 from towpath.errors import UsageError
 from towpath.iam import arn as arns
@@ -21,10 +30,22 @@ from towpath.iam import partition as partitions
 from towpath.iam.policy import PolicyKind, parse_policy
 
 KUBERNETES_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 DURATION: Final = re.compile(r"(\d+)\s*(s|m|h)?")
 SHORTEST_SESSION: Final = 3_600  # seconds; MaxSessionDuration's range is 3,600 to 43,200
 LONGEST_SESSION: Final = 43_200
+SHORTEST_TOKEN: Final = 600  # seconds; what the webhook takes, and Kubernetes' own least
+LONGEST_TOKEN: Final = 86_400
+
+# The flags in place of a manifest's fields.
+FLAGS: Final = {
+    "cluster": "--eks, --cluster, --issuer",
+    "cluster.region": "--region",
+    "namespace": "--namespace",
+    "identities[0].serviceAccount": "--service-account",
+    "identities[0].role.name": "--role",
+    "identities[0].role.maxSession": "--max-session",
+    "identities[0].role.permissionsBoundary": "--permissions-boundary",
+}
 
 
 class ManifestError(UsageError):
@@ -37,6 +58,18 @@ def _seconds(value: object) -> object:
         if match is None:
             raise ValueError("a duration is a number with s, m or h, as 1h")
         return int(match[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[match[2]]
+    return value
+
+
+def _session(value: int) -> int:
+    if not SHORTEST_SESSION <= value <= LONGEST_SESSION:
+        raise ValueError("a role's sessions last 1h to 12h")
+    return value
+
+
+def _token(value: int) -> int:
+    if not SHORTEST_TOKEN <= value <= LONGEST_TOKEN:
+        raise ValueError("a token lasts 10m to 24h")
     return value
 
 
@@ -63,16 +96,21 @@ class Cluster(_Model):
             )
         if self.issuer is not None and not self.issuer.startswith("https://"):
             raise ValueError("an issuer is an https URL")
-        if not REGION.fullmatch(self.region):
-            raise ValueError(f"{self.region!r} is not a region's code, as eu-west-1 is")
         return self
+
+    @field_validator("region")
+    @classmethod
+    def _code(cls, value: str) -> str:
+        if not partitions.REGION.fullmatch(value):
+            raise ValueError(f"{value!r} is not a region's code, as eu-west-1 is")
+        return value
 
 
 class Role(_Model):
     name: str
     path: str = "/"
     permissions_boundary: str | None = Field(default=None, alias="permissionsBoundary")
-    max_session: Seconds | None = Field(default=None, alias="maxSession", ge=SHORTEST_SESSION, le=LONGEST_SESSION)
+    max_session: Annotated[Seconds, AfterValidator(_session)] | None = Field(default=None, alias="maxSession")
 
 
 class S3Permission(_Model):
@@ -101,7 +139,7 @@ class Identity(_Model):
     permissions: tuple[Permission, ...] = ()
     wildcard: bool = False
     audience: str | None = Field(default=None, min_length=1, max_length=255)
-    token_expiration: Seconds | None = Field(default=None, alias="tokenExpiration", ge=600, le=86_400)
+    token_expiration: Annotated[Seconds, AfterValidator(_token)] | None = Field(default=None, alias="tokenExpiration")
     sts_regional_endpoints: bool | None = Field(default=None, alias="stsRegionalEndpoints")
 
 
@@ -113,24 +151,12 @@ class Manifest(_Model):
 
 def load_manifest(path: Path) -> tuple[Wanted, ...]:
     """Every identity of the file. Raises ManifestError or PolicyError; paths in it are relative to the file."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ManifestError(
-            f"cannot read the manifest: {error.strerror}",
-            where=str(path),
-            todo="give the path of a towpath.yaml with --manifest, or the flags instead",
-        ) from None
-    except UnicodeDecodeError:
-        raise ManifestError("the manifest is not UTF-8 text", where=str(path), todo="save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark is not None else str(path)
-        raise ManifestError(
-            f"the manifest is not YAML: {getattr(error, 'problem', error)}", where=place, todo="correct the line"
-        ) from None
+    value = yaml_files.read(
+        path,
+        noun="manifest",
+        todo="give the path of a towpath.yaml with --manifest, or the flags instead",
+        of=ManifestError,
+    )
     return resolve(validated(value, source=str(path)), base=path.parent)
 
 
@@ -145,21 +171,7 @@ def validated(value: object, *, source: str) -> Manifest:
     try:
         return Manifest.model_validate(value)
     except ValidationError as error:
-        # A misspelt field is also a missing one; the misspelling is what to tell.
-        first = next((item for item in error.errors() if item["type"] == "extra_forbidden"), error.errors()[0])
-        place = _place(first["loc"])
-        where = f"{source}, {place}" if place else source
-        if first["type"] == "extra_forbidden":
-            unknown = str(first["loc"][-1])
-            near = difflib.get_close_matches(unknown, _fields(first["loc"][:-1]), n=1, cutoff=0.5)
-            hint = (
-                f"did you mean {near[0]}?" if near else f"the fields here are {', '.join(_fields(first['loc'][:-1]))}"
-            )
-            raise ManifestError(f"the field {unknown!r} is not known", where=where, todo=hint) from None
-        message = "the field is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-        raise ManifestError(
-            message[:1].lower() + message[1:], where=where, todo="correct it and run the same command again"
-        ) from None
+        raise yaml_files.refusal(error, source=source, known=_fields, of=ManifestError) from None
 
 
 def from_flags(
@@ -201,7 +213,21 @@ def from_flags(
             }
         ],
     }
-    return resolve(validated(value, source="flags"), base=Path())[0]
+    try:
+        return resolve(validated(value, source="flags"), base=Path())[0]
+    except UsageError as error:
+        error.where = _as_flags(error.where, files=len(policy_files))
+        raise
+
+
+def _as_flags(where: str, *, files: int) -> str:
+    """A place in a manifest as the flag that stands for it; the first `files` permissions are policy files."""
+    found = re.fullmatch(r"(?:flags, )?(identities\[0\]\.permissions\[(\d+)\]|[A-Za-z0-9.\[\]]+)((?:\W.*)?)", where)
+    if found is None:
+        return where
+    if found[2]:
+        return ("--policy-file" if int(found[2]) < files else "--policy-arn") + found[3].removeprefix(".arn")
+    return FLAGS[found[1]] + found[3] if found[1] in FLAGS else where
 
 
 def resolve(manifest: Manifest, *, base: Path) -> tuple[Wanted, ...]:
@@ -274,7 +300,13 @@ def _wanted(manifest: Manifest, identity: Identity, where: str, base: Path) -> W
 def _document(permission: Permission, role: str, partition: str, base: Path, place: str) -> tuple[str, dict[str, Any]]:
     if permission.s3 is not None:
         s3 = permission.s3
-        statements = presets.s3_statements(partition=partition, bucket=s3.bucket, prefix=s3.prefix, access=s3.access)
+        try:
+            statements = presets.s3_statements(
+                partition=partition, bucket=s3.bucket, prefix=s3.prefix, access=s3.access
+            )
+        except UsageError as error:
+            error.where = f"{place}.s3.{error.where.removeprefix('--')}"
+            raise
         return f"{role}-s3-{s3.bucket}", build.policy(statements)
     path = base / cast("str", permission.file)
     try:
@@ -291,7 +323,11 @@ def _document(permission: Permission, role: str, partition: str, base: Path, pla
 
 
 def _policy_arn(text: str, partition: str, place: str) -> str:
-    found = arns.Arn.parse(text)
+    try:
+        found = arns.Arn.parse(text)
+    except arns.ArnError as error:
+        error.where = place
+        raise
     if found.service != "iam" or found.resource_type != "policy":
         raise ManifestError(
             f"{text} is not a managed policy's ARN",
@@ -305,13 +341,6 @@ def _policy_arn(text: str, partition: str, place: str) -> str:
             todo=f"use the policy of the partition {partition}",
         )
     return text
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    out = ""
-    for part in location:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
-    return out
 
 
 def _fields(location: tuple[int | str, ...]) -> list[str]:

@@ -34,9 +34,14 @@ class Record:
             found = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:
+        except NotADirectoryError:
             raise WorldError(
-                f"the record of what was attached cannot be read: {error}",
+                f"{directory} is not a directory", where="--state", todo="give a directory for the record with --state"
+            ) from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not the JSON that was written"
+            raise WorldError(
+                f"the record of what was attached cannot be read: {reason}",
                 where=str(self.path),
                 todo="restore it, or remove it: then only what is tagged as towpath's is undone",
             ) from None

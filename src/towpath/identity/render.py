@@ -20,6 +20,7 @@ REMOVING: Final = frozenset(
     {Kind.DETACH_POLICY, Kind.DELETE_POLICY, Kind.DELETE_PROVIDER, Kind.DELETE_ROLE, Kind.DELETE_SERVICE_ACCOUNT}
 )
 LINK_COLUMN: Final = 21  # where a link's evidence begins
+NARROWEST: Final = 24  # columns that evidence has to have there
 
 
 def console() -> Console:
@@ -102,7 +103,10 @@ def hanging(text: str, indent: int, out: Console) -> str:
     """The text as it follows `indent` columns: on a terminal wrapped under itself, elsewhere in one line."""
     if not out.is_terminal:
         return text
-    lines = textwrap.wrap(text, max(out.width - indent, 20), break_on_hyphens=False)
+    if out.width - indent < NARROWEST:  # beneath, nearly from the edge
+        lines = textwrap.wrap(text, max(out.width - 5, NARROWEST), break_on_hyphens=False)
+        return "".join(f"\n     {line}" for line in lines)
+    lines = textwrap.wrap(text, out.width - indent, break_on_hyphens=False)
     return f"\n{' ' * indent}".join(lines)
 
 

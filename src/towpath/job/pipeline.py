@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +10,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from towpath import yaml_files
 from towpath.errors import UsageError
+from towpath.iam import arn as arns
 
 NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 class PipelineError(UsageError):
@@ -79,8 +79,8 @@ class S3Destination(_Model):
 
     @model_validator(mode="after")
     def _valid(self) -> S3Destination:
-        if not BUCKET.fullmatch(self.bucket):
-            raise ValueError(f"{self.bucket!r} is not a bucket's name")
+        if not arns.BUCKET_NAME.fullmatch(self.bucket):
+            raise ValueError(f"{self.bucket!r} is not a bucket's name: 3 to 63 lower-case letters, digits, '-' and '.'")
         if self.prefix.startswith("/"):
             raise ValueError("a prefix does not begin with a slash")
         return self
@@ -113,22 +113,9 @@ class Pipelines(_Model):
 
 def load_pipelines(path: Path) -> tuple[Pipeline, ...]:
     """The pipelines of a YAML file. Raises PipelineError with the field's path, and the nearest known field for an unknown one."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PipelineError(
-            f"cannot read the pipelines: {error.strerror}",
-            where=str(path),
-            todo="give the path of a YAML file with pipelines:",
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark is not None else str(path)
-        raise PipelineError(
-            f"this is not YAML: {getattr(error, 'problem', error)}", where=place, todo="correct the line"
-        ) from None
+    value = yaml_files.read(
+        path, noun="pipelines' file", todo="give the path of a YAML file with pipelines:", of=PipelineError
+    )
     return parse_pipelines(value, source=str(path))
 
 
@@ -141,28 +128,7 @@ def parse_pipelines(value: object, *, source: str) -> tuple[Pipeline, ...]:
     try:
         found = Pipelines.model_validate(value).pipelines
     except ValidationError as error:
-        # A misspelt field is also a missing one; the misspelling is what to tell.
-        first = next((item for item in error.errors() if item["type"] == "extra_forbidden"), error.errors()[0])
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        where = f"{source}, {place}" if place else source
-        if first["type"] == "extra_forbidden":
-            known = sorted(
-                {
-                    name
-                    for model in (Pipeline, Source, SqliteSource, SqlSource, S3Destination)
-                    for name in model.model_fields
-                }
-            )
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-            raise PipelineError(
-                f"the field {first['loc'][-1]!r} is not known",
-                where=where,
-                todo=f"did you mean {near[0]}?" if near else "take it out",
-            ) from None
-        message = "the field is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-        raise PipelineError(
-            message[:1].lower() + message[1:], where=where, todo="correct it and run the same command again"
-        ) from None
+        raise yaml_files.refusal(error, source=source, known=_fields, of=PipelineError) from None
     names = [pipeline.name for pipeline in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PipelineError(
@@ -171,3 +137,18 @@ def parse_pipelines(value: object, *, source: str) -> tuple[Pipeline, ...]:
             todo="give each its own name: it is where the data goes",
         )
     return found
+
+
+def _fields(location: tuple[int | str, ...]) -> list[str]:
+    """The fields known at a place of the file."""
+    models: dict[str, type[BaseModel]] = {
+        "pipelines": Pipeline,
+        "source": Source,
+        "sqlite": SqliteSource,
+        "sql": SqlSource,
+        "url": SecretReference,
+        "destination": Destination,
+        "s3": S3Destination,
+    }
+    names = [part for part in location if isinstance(part, str) and part in models]
+    return list((models[names[-1]] if names else Pipelines).model_fields)

@@ -42,6 +42,7 @@ class Connection:
 
     def __init__(self, *, kubeconfig: Path | None = None, context: str | None = None) -> None:
         import httpx2
+        import yaml
         from lightkube import Client, KubeConfig
         from lightkube.core.exceptions import ConfigError
 
@@ -53,7 +54,17 @@ class Connection:
             if chosen is None:
                 raise WorldError("the kubeconfig has no current context", where=where, todo="name one with --context")
             client: Any = Client(config=chosen, timeout=httpx2.Timeout(30, connect=10))
-        except (ConfigError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark is not None else where
+            raise WorldError("the kubeconfig is not YAML", where=place, todo=todo) from None
+        except KeyError as error:
+            raise WorldError(f"the kubeconfig has no {error.args[0]}", where=where, todo=todo) from None
+        except UnicodeDecodeError:
+            raise WorldError("the kubeconfig is not UTF-8 text", where=where, todo=todo) from None
+        except RecursionError:
+            raise WorldError("the kubeconfig is nested too deeply", where=where, todo=todo) from None
+        except (ConfigError, OSError, ValueError, TypeError, AttributeError) as error:
             raise WorldError(f"there is no way to the cluster: {error}", where=where, todo=todo) from None
         self.namespace: str = client.namespace or "default"
         # The httpx2 client under lightkube's own.
@@ -101,7 +112,7 @@ class Connection:
             raise refusal(verb, resource, where, error.response) from None
         except httpx2.HTTPError as error:
             raise ClusterUnreachable(
-                f"the cluster cannot be reached: {str(error) or type(error).__name__}",
+                f"the cluster at {self.http.base_url} cannot be reached: {str(error) or type(error).__name__}",
                 where=f"{verb} {where}",
                 todo="check the kubeconfig's server and your network",
             ) from None

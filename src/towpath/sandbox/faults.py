@@ -91,8 +91,8 @@ class Fault:
         codes = CODES.get(service, _COMMON)
         if code not in codes:
             near = difflib.get_close_matches(code, codes, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise _refusal(f"{code!r} is no error of {service} known here; {hint}They are {', '.join(codes)}")
+            hint = f"did you mean {near[0]}? They" if near else "they"
+            raise _refusal(f"{code!r} is no error of {service} known here; {hint} are {', '.join(codes)}")
         share = re.fullmatch(r"(\d{1,6})/(\d{1,6})", rate)
         if share and 0 < int(share[1]) <= int(share[2]):
             return cls(service=service, action=action, code=code, rate=rate, first=int(share[1]), every=int(share[2]))

@@ -140,11 +140,7 @@ class Journal:
             for number, line in enumerate(file, 2):
                 value = _parsed(line)
                 if not isinstance(value, list):
-                    raise SandboxError(
-                        f"line {number} of the journal is damaged",
-                        where=str(self._path),
-                        todo="restore the directory from a copy, or start with an empty one",
-                    )
+                    raise self._damaged(number)
                 yield [(fact[0], fact[1]) for fact in value]
 
     def _cut_torn_line(self) -> None:
@@ -164,10 +160,17 @@ class Journal:
         with self._path.open("rb") as file:
             found = _parsed(file.readline())
         if not isinstance(found, dict) or "format" not in found:
-            raise self._other("it is no journal of a sandbox")
+            raise self._damaged(1)
         for name, value in self._header.items():
             if found.get(name) != value:
                 raise self._other(f"{name} is {found.get(name)!r} there and {value!r} here")
+
+    def _damaged(self, line: int) -> SandboxError:
+        return SandboxError(
+            f"line {line} of the journal is damaged",
+            where=str(self._path),
+            todo="restore the directory from a copy, or start with an empty one",
+        )
 
     def _other(self, what: str) -> SandboxError:
         return SandboxError(

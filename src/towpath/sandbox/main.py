@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -51,9 +52,27 @@ class Sandbox:
         self._directory = StateDirectory.open(self.settings.state) if self.settings.state else StateDirectory.make()
         try:
             self._build()
+        except (OSError, sqlite3.DatabaseError) as error:
+            self._directory.close()
+            raise self._unusable(error) from None
         except BaseException:
             self._directory.close()
             raise
+
+    def _unusable(self, error: OSError | sqlite3.DatabaseError) -> SandboxError:
+        """The directory's disk is full, or something in it is not what a sandbox put there."""
+        path, kept = self._directory.path, self.settings.state is not None
+        if isinstance(error, OSError):
+            what, where = error.strerror or str(error), str(error.filename or path)
+        else:
+            what, where = str(error), str(path / OBJECTS)
+        return SandboxError(
+            f"the sandbox cannot use its directory: {what[:1].lower()}{what[1:]}",
+            where=where,
+            todo="see that its disk has room; if so, restore the directory from a copy, or give another with --state"
+            if kept
+            else "see that the disk has room, or name another with TMPDIR",
+        )
 
     def _build(self) -> None:
         self._backend = backend = Backend(self._directory.path / OBJECTS, fsync=self.settings.fsync)
@@ -168,7 +187,12 @@ class Sandbox:
 
     def start(self) -> Self:
         self._server.start()
-        self._trust = TrustFiles(self._authority.certificate, environ=os.environ, directory=self._directory.path / TLS)
+        folder = self._directory.path / TLS
+        try:
+            self._trust = TrustFiles(self._authority.certificate, environ=os.environ, directory=folder)
+        except OSError as error:
+            self.stop()
+            raise self._unusable(error) from None
         return self
 
     def stop(self) -> None:

@@ -19,6 +19,7 @@ from towpath.sandbox.client import SandboxClient
 STYLES: Final = {"allowed": "green", "denied": "red", "refused": "yellow", "injected": "magenta"}
 WAIT: Final = 20.0  # seconds one look waits for the next call
 WIDE: Final = 110  # columns from which on there is room for why a call was allowed
+TABLE: Final = 140  # columns from which on the whole reason has a column of its own
 LONGEST_ACTION: Final = len("sts:AssumeRoleWithWebIdentity")
 DETAIL: Final = 10  # columns before the second line of a call, where the reason of a refusal stands
 
@@ -36,12 +37,18 @@ def selected(
     ]
 
 
-def calls(found: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+def calls(found: Sequence[Mapping[str, Any]], console: Console | None = None, *, of: int = 0) -> None:
+    """`of`: how many there are before any selection."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=10_000)  # one line for each call, for grep
     if not found:
-        console.print("no calls yet")
+        console.print(f"none of {of} {'call' if of == 1 else 'calls'} is one of these" if of else "no calls yet")
+        return
+    if console.is_terminal and console.width < TABLE:
+        console.print(heading(console.width))
+        for call in found:
+            console.print(*drawn(call, console.width), sep="\n")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("time", "who", "action", "resource", "decision", "why"):

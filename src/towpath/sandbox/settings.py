@@ -37,7 +37,7 @@ class SandboxSettings:
     fsync: bool = False  # wait for the disk before an answer goes out: kept even when the machine loses its power
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", self.region):
+        if not partitions.REGION.fullmatch(self.region):
             raise UsageError(
                 f"{self.region!r} is not a region", where="--region", todo="give a region's code, as eu-west-1"
             )

@@ -39,6 +39,8 @@ class StateDirectory:
     def open(cls, path: Path) -> Self:
         """Raises SandboxError if it is another sandbox's just now, or holds something else."""
         where = str(path)
+        if path.exists() and not path.is_dir():
+            raise SandboxError(f"{path} is not a directory", where="--state", todo="give a directory of yours")
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = path.stat()
@@ -53,8 +55,15 @@ class StateDirectory:
             )
         if found.st_uid != os.getuid():
             raise SandboxError(f"{path} belongs to somebody else", where=where, todo="give a directory of yours")
-        path.chmod(0o700)
-        lock = _locked(path)
+        try:
+            path.chmod(0o700)
+            lock = _locked(path)
+        except OSError as error:
+            raise SandboxError(
+                f"{path} cannot be locked: {error.strerror}",
+                where=str(error.filename or path / LOCK),
+                todo="see that the directory can be written and its disk has room, or give another with --state",
+            ) from None
         if lock is None:
             with suppress(OSError):
                 where = f"{path} (process {(path / LOCK).read_text().strip()})"
@@ -91,8 +100,12 @@ def _locked(path: Path) -> int | None:
     except OSError:
         os.close(descriptor)
         return None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from towpath.errors import UsageError
+from towpath import yaml_files
 
 IMAGE: Final = "ghcr.io/towpath/job:latest"
 QUALIFIED: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -87,21 +86,8 @@ def _foreign(value: dict[str, str]) -> dict[str, str]:
 
 def load_settings(path: Path) -> JobSettings:
     """Raises UsageError with the field's path, and for an unknown field the nearest known one."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UsageError(
-            f"cannot read the job settings: {error.strerror}", where=str(path), todo="give the path of a YAML file"
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark is not None else str(path)
-        raise UsageError(
-            f"this is not YAML: {getattr(error, 'problem', error)}", where=place, todo="correct the line"
-        ) from None
-    return parse_settings(value, source=str(path))
+    value = yaml_files.read(path, noun="job settings' file", todo="give the path of a YAML file")
+    return parse_settings({} if value is None else value, source=str(path))
 
 
 def parse_settings(value: object, *, source: str) -> JobSettings:
@@ -109,19 +95,9 @@ def parse_settings(value: object, *, source: str) -> JobSettings:
     try:
         return JobSettings.model_validate(value)
     except ValidationError as error:
-        first = next((item for item in error.errors() if item["type"] == "extra_forbidden"), error.errors()[0])
-        where = f"{source}, {'.'.join(map(str, first['loc']))}".rstrip(", ")
-        if first["type"] == "extra_forbidden":
-            known = [
-                field.alias or name for model in (JobSettings, Resources) for name, field in model.model_fields.items()
-            ]
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-            raise UsageError(
-                f"the field {first['loc'][-1]!r} is not known",
-                where=where,
-                todo=f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}",
-            ) from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise UsageError(
-            message[:1].lower() + message[1:], where=where, todo="correct it and run the same command again"
-        ) from None
+        raise yaml_files.refusal(error, source=source, known=_fields) from None
+
+
+def _fields(location: tuple[int | str, ...]) -> list[str]:
+    model = Resources if location and location[0] == "resources" else JobSettings
+    return [field.alias or name for name, field in model.model_fields.items()]
