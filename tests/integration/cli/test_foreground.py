@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import ssl
 import subprocess
@@ -214,7 +215,7 @@ def test_reset_empties_it_and_asks_first() -> None:
     )
     assert done.returncode == 0, done.stderr
     status, before, said, after, calls = done.stdout.splitlines()
-    assert (status.strip(), before, said, after) == ("130", "1", "the sandbox is as it was when it started", "0")
+    assert (status.strip(), before, said, after) == ("2", "1", "the sandbox is as it was when it started", "0")
     assert [call["action"] for call in json.loads(calls)] == ["s3:ListAllMyBuckets"]
     assert "empty the sandbox at" in done.stderr
 
@@ -299,3 +300,61 @@ def test_every_command_has_help(command: Sequence[str]) -> None:
     done = towpath(*command, "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["--state", "DIR", "run", "--", "true"], 2, "error: --state stands in front of run, which does not see it"),
+        (["--region", "eu-west-1", "calls"], 2, "error: --region stands in front of calls"),
+        (["run", "--prot", "5", "--", "true"], 2, "No such option: --prot"),
+        (["run", "--fsync", "--", "true"], 2, "error: there is nothing to keep\n  where: --fsync"),
+        (["run", "--state", "", "--", "true"], 2, "error: the directory's name is empty\n  where: --state"),
+        (["run", "--region", "moon", "--", "true"], 2, "error: 'moon' is not a region\n  where: --region"),
+        (["run", "--fail", "s3:PutObject:Nonsense:1", "--", "true"], 2, "known here; they are AccessDenied"),
+        (["run", "--fail", "s3:PutObject:Slowdown:1", "--", "true"], 2, "did you mean SlowDown? They are AccessDenied"),
+    ],
+)
+def test_mistakes_in_flags(words: list[str], status: int, says: str, tmp_path: Path) -> None:
+    done = towpath("sandbox", *(str(tmp_path / "state") if word == "DIR" else word for word in words))
+    assert done.returncode == status
+    assert says in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_flags_behind_run_and_the_commands_own_without_dashes(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    done = towpath("sandbox", "run", "--state", str(state), "--fsync", "sh", "-c", "echo $1 $2", "sh", "--json", "-n")
+    assert (done.returncode, done.stdout) == (0, "--json -n\n")
+    assert (state / "journal").exists()
+
+
+def test_reset_asks_and_changes_nothing_without_a_yes() -> None:
+    script = "echo y | $0 sandbox reset; echo $?; $0 sandbox reset --yes"
+    done = towpath("sandbox", "run", "--", "sh", "-c", script, TOWPATH)
+    assert done.stdout == "2\nthe sandbox is as it was when it started\n"
+    assert "emptying it needs a yes, and nobody can be asked here" in done.stderr
+
+
+@pytest.mark.parametrize(("answer", "status", "says"), [("n", 1, "nothing was changed"), ("y", 0, "as it was when it")])
+def test_reset_on_a_terminal(answer: str, status: int, says: str) -> None:
+    with start("sandbox", "--port", "0", "--json") as running:
+        assert running.stdout is not None
+        env = json.loads(running.stdout.readline())["environment"]
+        child, descriptor = pty.fork()
+        if child == 0:
+            os.environ.update(env)
+            os.execv(TOWPATH, [TOWPATH, "sandbox", "reset"])
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(descriptor, 1024)
+        os.write(descriptor, f"{answer}\n".encode())
+        while True:
+            try:
+                seen += os.read(descriptor, 1024)
+            except OSError:
+                break
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
+        assert says in seen.decode()
+        running.send_signal(signal.SIGINT)
+        running.wait(20)

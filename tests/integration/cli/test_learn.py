@@ -143,3 +143,38 @@ def test_from_a_running_sandbox_and_from_a_file(tmp_path: Path, script: str) -> 
         check=False,
     )
     assert (nobody.returncode, "nothing is left to learn" in nobody.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("out", ["nothing/policy.json", "."])
+def test_where_to_write_it_is_looked_at_before_anything_runs(out: str, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    done = subprocess.run(
+        [TOWPATH, "policy", "learn", "--verify", "--out", str(tmp_path / out), "--", "touch", str(ran)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot write the policy: ")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(("text", "says"), [("[" * 100_000, "it is no call record"), ("[1]", "it is no call record")])
+def test_what_is_no_record(text: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "calls.json"
+    file.write_text(text)
+    done = subprocess.run(
+        [TOWPATH, "policy", "learn", "--principal", "x", "--from", str(file)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {says}\n  where: {file}\n  do: ")
+
+
+def test_a_misspelt_flag_is_no_command() -> None:
+    done = subprocess.run(
+        [TOWPATH, "policy", "learn", "--verfy", "--", "true"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert "No such option: --verfy" in done.stderr

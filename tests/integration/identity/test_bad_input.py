@@ -45,16 +45,19 @@ class TestUsage:
             ({"role": None}, ["missing --role"]),
             ({"eks": None}, ["missing --eks"]),
             ({"role": "x" * 65}, ["has 65 characters; IAM allows 64", "shorten it by 1"]),
-            ({"role": "a b"}, ["holds ' '"]),
-            ({"region": "europe"}, ["'europe' is not a region's code"]),
-            ({"namespace": "Data"}, ["'Data' is not a Kubernetes name"]),
+            ({"role": "a b"}, ["holds ' '", "where: --role\n"]),
+            ({"region": "europe"}, ["'europe' is not a region's code", "where: --region\n"]),
+            ({"namespace": "Data"}, ["'Data' is not a Kubernetes name", "where: --namespace\n"]),
             ({"service-account": "*"}, ["'*' is not a Kubernetes name"]),
             ({"policy-arn": "arn:aws:iam::123456789012:role/x"}, ["is not a managed policy's ARN"]),
-            ({"policy-arn": "policy/x"}, ["is not an ARN"]),
+            ({"policy-arn": "policy/x"}, ["is not an ARN", "where: --policy-arn\n"]),
             ({"policy-arn": "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"}, ["lies in the partition aws-cn"]),
-            ({"policy-file": "no-such-file.json"}, ["cannot read the policy file", "no-such-file.json"]),
-            ({"max-session": "1 day"}, ["a duration is a number with s, m or h", "maxSession"]),
-            ({"max-session": "13h"}, ["less than or equal to 43200"]),
+            (
+                {"policy-file": "no-such-file.json"},
+                ["cannot read the policy file", "where: --policy-file, no-such-file.json"],
+            ),
+            ({"max-session": "1 day"}, ["a duration is a number with s, m or h", "where: --max-session"]),
+            ({"max-session": "13h"}, ["a role's sessions last 1h to 12h", "where: --max-session"]),
         ],
     )
     def test_flags(self, towpath: Towpath, changed: dict[str, Any], says: list[str]) -> None:
@@ -129,6 +132,46 @@ class TestUsage:
         path = tmp_path / "chain.json"
         path.write_text('{"account": "1"}')
         refused(towpath, "doctor", "--from", str(path), status=2, says=["this is not a saved chain"])
+
+    @pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000])
+    def test_saved_chain_that_is_no_text(self, towpath: Towpath, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "chain.json"
+        path.write_bytes(content)
+        refused(towpath, "doctor", "--from", str(path), status=2, says=["is not JSON as it was written", str(path)])
+
+    def test_profile_that_is_not_there(self, towpath: Towpath, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_PROFILE", "no-such")
+        refused(towpath, "plan", *flags(), status=2, says=["there is no AWS profile no-such", "where: AWS_PROFILE"])
+
+    def test_aws_configuration_that_is_none(
+        self, towpath: Towpath, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "config"
+        path.write_text("{not ini")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+        refused(towpath, "plan", *flags(), status=2, says=["the AWS configuration cannot be read as INI", str(path)])
+
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [
+            ("nonsense: [", "the kubeconfig is not YAML"),
+            ("apiVersion: v1\nclusters: []\n", "the kubeconfig has no contexts"),
+            (b"\xff\xfe", "the kubeconfig is not UTF-8 text"),
+            ("a: " + "[" * 20_000, "the kubeconfig is nested too deeply"),
+        ],
+    )
+    def test_kubeconfig_that_is_none(self, towpath: Towpath, tmp_path: Path, content: str | bytes, says: str) -> None:
+        path = tmp_path / "kubeconfig"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        words = flags(eks=None, cluster="mine")
+        refused(towpath, "plan", *words, "--kubeconfig", str(path), status=1, says=[says, f"where: {path}"])
+
+    def test_state_that_is_a_file(self, towpath: Towpath, tmp_path: Path) -> None:
+        path = tmp_path / "state"
+        path.touch()
+        status, _, err = towpath("identity", "apply", *flags(), "--state", str(path), "--yes")
+        assert status == 1
+        assert err.startswith(f"error: {path} is not a directory\n  where: --state\n  do: ")
 
     def test_unknown_cluster(self, towpath: Towpath) -> None:
         refused(

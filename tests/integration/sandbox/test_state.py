@@ -135,3 +135,36 @@ def test_reset_leaves_the_administrator_and_nothing_else_even_after_a_kill(kille
     killed.start()
     assert empty()
     fill()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("journal", b'{"format": 1, "x', "line 1 of the journal is damaged"),
+        ("journal", b"garbage\nmore\n", "line 1 of the journal is damaged"),
+        ("journal", None, "the sandbox cannot use its directory: is a directory"),
+        ("objects", b"x", "the sandbox cannot use its directory: file exists"),
+        ("objects/objects.sqlite", b"garbage" * 9, "the sandbox cannot use its directory: file is not a database"),
+        ("tls", b"x", "the sandbox cannot use its directory: file exists"),
+        ("lock", None, "cannot be locked: Is a directory"),
+    ],
+)
+def test_a_directory_with_something_else_in_it(name: str, content: bytes | None, says: str, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / name).parent.mkdir(parents=True, exist_ok=True)
+    if name != "lock":
+        (state / "lock").touch()
+    if content is None:
+        (state / name).mkdir()
+    else:
+        (state / name).write_bytes(content)
+    told = refused(state)
+    assert says in told
+    assert f"where: {state}" in told
+    assert "  do: " in told
+
+
+def test_a_file_in_place_of_the_directory(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    file.touch()
+    assert f"{file} is not a directory\n  where: --state" in refused(file)

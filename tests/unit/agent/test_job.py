@@ -109,14 +109,14 @@ def test_names_differ() -> None:
     [
         ({"imagee": "x"}, "'imagee' is not known", "imagee"),
         ({"resources": {"memoryLimits": "1Gi"}}, "'memoryLimits' is not known", "resources.memoryLimits"),
-        ({"keep": 60}, "greater than or equal to 86400", "keep"),
-        ({"runAsUser": 0}, "greater than or equal to 1", "runAsUser"),
+        ({"keep": 60}, "less than 86400, the least", "keep"),
+        ({"runAsUser": 0}, "less than 1, the least", "runAsUser"),
         ({"labels": {"a": "b" * 64}}, "is not a label", "labels"),
         ({"labels": {"a b": "c"}}, "is not a label", "labels"),
         ({"labels": {"towpath.dev/sync": "x"}}, "not yours to set", "labels"),
         ({"annotations": {"é": "x"}}, "is not an annotation's key", "annotations"),
         ({"imagePullPolicy": "Sometimes"}, "match pattern", "imagePullPolicy"),
-        ([], "valid dictionary", "case"),
+        ([], "not an object with fields", "case"),
     ],
 )
 def test_bad_settings_are_named(settings: Any, says: str, where: str) -> None:

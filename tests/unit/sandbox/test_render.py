@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from towpath.sandbox import render
 
@@ -61,3 +63,26 @@ def test_one_line_each_without_a_terminal() -> None:
     assert render.line(DENIED).split("  ")[0] == "03:04:05.678"
     assert "AccessDenied: no statement allows" in render.line(DENIED)
     assert "\n" not in render.line(DENIED)
+
+
+@pytest.mark.parametrize("width", [40, 80, 139])
+def test_calls_on_a_narrow_terminal_are_the_lines_of_follow(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None, highlight=False)
+    render.calls([ALLOWED, DENIED], console, of=2)
+    lines = out.getvalue().splitlines()
+    assert [line.rstrip() for line in lines] == [
+        text.plain.rstrip()
+        for text in (render.heading(width), *render.drawn(ALLOWED, width), *render.drawn(DENIED, width))
+    ]
+
+
+def test_nothing_selected_is_not_nothing_asked() -> None:
+    for of, says in (
+        (0, "no calls yet"),
+        (1, "none of 1 call is one of these"),
+        (7, "none of 7 calls is one of these"),
+    ):
+        out = io.StringIO()
+        render.calls([], Console(file=out, force_terminal=True, color_system=None, width=80), of=of)
+        assert out.getvalue().strip() == says
