@@ -277,7 +277,7 @@ def test_no_way_to_the_cluster_is_said(identity: Identity) -> None:
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     path = identity.directory / "nowhere.kubeconfig"
     path.write_text(yaml.safe_dump(config))
-    assert "the cluster cannot be reached" in identity.run("plan", kubeconfig=path, status=1)
+    assert "the cluster at https://127.0.0.1:1 cannot be reached" in identity.run("plan", kubeconfig=path, status=1)
     assert "there is no way to the cluster" in identity.run("plan", kubeconfig=identity.directory / "absent", status=1)
     broken = identity.directory / "broken.kubeconfig"
     broken.write_text("- nothing\n")

@@ -217,7 +217,7 @@ def test_reset_empties_it_and_asks_first() -> None:
     status, before, said, after, calls = done.stdout.splitlines()
     assert (status.strip(), before, said, after) == ("2", "1", "the sandbox is as it was when it started", "0")
     assert [call["action"] for call in json.loads(calls)] == ["s3:ListAllMyBuckets"]
-    assert "empty the sandbox at" in done.stderr
+    assert "emptying it needs a yes, and nobody can be asked here" in done.stderr
 
 
 def test_faults_from_the_start_hit_the_same_calls_for_the_same_seed() -> None:

@@ -222,12 +222,12 @@ def test_text_that_is_no_arn(text: str) -> None:
 
 @pytest.mark.parametrize("access", ["read", "write", "read-write"])
 def test_preset_is_a_policy_and_holds_no_more_than_asked(access: str) -> None:
-    statements = presets.s3_statements(partition="aws-cn", bucket="b", prefix="raw/", access=access)
+    statements = presets.s3_statements(partition="aws-cn", bucket="lake", prefix="raw/", access=access)
     document = parse_policy(build.policy(statements), kind=PolicyKind.IDENTITY)
     actions = {action for statement in document.statements for action in statement.actions or ()}
-    assert "arn:aws-cn:s3:::b/raw/*" in json.dumps(document.source)
+    assert "arn:aws-cn:s3:::lake/raw/*" in json.dumps(document.source)
     assert "arn:aws:" not in json.dumps(document.source)
     assert ("s3:GetObject" in actions) == ("read" in access.split("-"))
     assert ("s3:PutObject" in actions) == ("write" in access.split("-"))
-    with pytest.raises(UsageError, match="is no kind of access"):
-        presets.s3_statements(partition="aws", bucket="b", access="all")
+    with pytest.raises(UsageError, match="'all' is no access"):
+        presets.s3_statements(partition="aws", bucket="lake", access="all")
