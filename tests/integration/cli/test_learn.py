@@ -132,7 +132,7 @@ def test_from_a_running_sandbox_and_from_a_file(tmp_path: Path, script: str) -> 
         text=True,
         check=True,
     )
-    assert "1 allowed calls of root need 1 action" in again.stderr
+    assert "1 allowed call of root needs 1 action" in again.stderr
     assert bare(json.loads((tmp_path / "policy.json").read_text())) == [
         {"Action": "s3:PutObject", "Resource": "arn:aws:s3:::lake/raw/a"}
     ]

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,11 @@ def test_what_another_version_or_account_made_is_refused(killed: Killed) -> None
     journal = killed.state / "journal"
     whole = journal.read_bytes()
     journal.write_bytes(whole.replace(b'"format":1', b'"format":2', 1))
-    assert "no journal" in refused(killed.state)
+    assert "line 1 of the journal is damaged" in refused(killed.state)
+    first, rest = whole.split(b"\n", 1)
+    newer = first[9:].replace(b'"format":1', b'"format":2', 1)
+    journal.write_bytes(b"%08x %s\n" % (zlib.crc32(newer), newer) + rest)
+    assert "made by another version or under other settings: format is 2 there and 1 here" in refused(killed.state)
     journal.write_bytes(whole)
     killed.start()
 
