@@ -253,3 +253,14 @@ def test_permission_we_lack_is_named(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
     assert towpath("identity", "apply", *case.flags(), "--yes")[0] == 0
     assert case.plan() == ()
+
+
+def test_no_is_an_answer_and_changes_nothing(case: Case, towpath: Towpath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda _question: False)
+    status, _, err = towpath("identity", "apply", *case.flags())
+    assert (status, err) == (1, "nothing was changed\n")
+    assert case.plan() != ()
+    monkeypatch.setattr("typer.confirm", lambda _question: True)
+    assert towpath("identity", "apply", *case.flags())[0] == 0
+    assert case.plan() == ()
