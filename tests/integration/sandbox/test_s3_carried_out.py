@@ -123,3 +123,24 @@ def test_a_body_out_of_form_and_one_nobody_can_do_are_told_apart(world: World, b
     assert world.sandbox.record.after(0)[-1].why.startswith(
         "a setting of PutBucketLifecycleConfiguration: the emulator"
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "header", "value"),
+    [
+        ("PUT", "x-amz-write-offset-bytes", "3"),
+        ("DELETE", "x-amz-if-match-size", "999"),
+        ("DELETE", "x-amz-if-match-last-modified-time", "Wed, 01 Jan 2020 00:00:00 GMT"),
+    ],
+)
+def test_a_header_whose_meaning_would_be_lost_is_refused(
+    world: World, bucket: str, method: str, header: str, value: str
+) -> None:
+    s3 = world.client("s3")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"old")
+    answer = send(
+        world, method, f"/{bucket}/k", b"new" if method == "PUT" else b"", **{header.replace("-", "_"): value}
+    )
+    assert (answer.status_code, "<Code>NotImplemented</Code>" in answer.text) == (501, True)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"old"
+    assert send(world, method, f"/{bucket}/k", b"new" if method == "PUT" else b"").status_code in {200, 204}

@@ -247,6 +247,16 @@ def test_form_needs_the_permissions_of_its_put(world: World, bucket: str) -> Non
     assert post(presigned(world, bucket, world.session(name))).status_code == 204
 
 
+def test_form_makes_no_copy(world: World, bucket: str) -> None:
+    def form(name: str) -> dict[str, Any]:
+        fields = {name: f"{bucket}/raw/present"}
+        return presigned(world, bucket, Fields=fields, Conditions=[fields])
+
+    assert post(form("x-amz-meta-source")).status_code == 204
+    answer = post(form("x-amz-copy-source"))
+    assert (answer.status_code, code(answer).partition(":")[0]) == (501, "NotImplemented")
+
+
 def test_form_without_a_signature_is_anonymous(world: World, bucket: str) -> None:
     form = {"url": f"{world.sandbox.endpoint}/{bucket}", "fields": {"key": "anonymous"}}
     assert code(post(form)) == "AccessDenied: Access Denied"

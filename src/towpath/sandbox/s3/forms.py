@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 
 from defusedxml import DefusedXmlException, ElementTree
 
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, not_implemented
 from towpath.sandbox.s3 import rules, xml
 from towpath.sandbox.wire import Body, Request, Response
 
@@ -235,6 +235,8 @@ def as_put(request: Request, form: Form, *, bucket: str) -> Request:
     for name, value in form.fields.items():
         if name in _HEADERS or (name.startswith("x-amz-") and name not in _NOT_HEADERS):
             rules.check_header(name)
+            if name.startswith("x-amz-copy-source"):  # it would be a copy, and the file would go nowhere
+                raise not_implemented("a copy by a form")
             if "\n" in value or "\r" in value:
                 raise AwsError("InvalidArgument", f"The field {name[:60]} is no header's value.", 400)
             headers[name] = value

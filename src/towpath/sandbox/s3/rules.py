@@ -45,6 +45,17 @@ def check_owner(headers: Mapping[str, str], header: str, bucket: Bucket) -> None
         raise AwsError("AccessDenied", "Access Denied", 403, why=f"{header} is {expected}, {bucket.name} is another's")
 
 
+# Of directory buckets only: ignored, an object would be written over where it was to grow, or deleted against a condition.
+_OF_DIRECTORY_BUCKETS: Final = ("x-amz-write-offset-bytes", "x-amz-if-match-last-modified-time", "x-amz-if-match-size")
+
+
+def check_known(headers: Mapping[str, str]) -> None:
+    """Raises AwsError NotImplemented for a header whose meaning would be lost."""
+    for name in _OF_DIRECTORY_BUCKETS:
+        if name in headers:
+            raise not_implemented(f"{name} is of directory buckets")
+
+
 def check_header(name: str) -> None:
     """What is to become a header out of a presigned URL or a form: stored with an object, its name goes out to whoever reads that."""
     if not is_name(name):

@@ -122,6 +122,7 @@ class S3:
         address = locate(request, hosts)
         request = forward.hoisted(request, caller)
         operation = identify(request, bucket=address.bucket, key=address.key)
+        rules.check_known(request.headers)
         # A new bucket is nobody's yet, whoever has one of that name.
         bucket = self._found(address.bucket) if address.bucket and operation.name != "CreateBucket" else None
         if bucket is not None:
