@@ -144,3 +144,15 @@ def test_a_header_whose_meaning_would_be_lost_is_refused(
     assert (answer.status_code, "<Code>NotImplemented</Code>" in answer.text) == (501, True)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"old"
     assert send(world, method, f"/{bucket}/k", b"new" if method == "PUT" else b"").status_code in {200, 204}
+
+
+@pytest.mark.parametrize("condition", [{"Size": 999}, {"LastModifiedTime": "Wed, 01 Jan 2020 00:00:00 GMT"}])
+def test_keys_are_not_deleted_against_a_condition_nobody_asks(
+    world: World, bucket: str, condition: dict[str, Any]
+) -> None:
+    s3 = world.client("s3")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"old")
+    with pytest.raises(ClientError, match="NotImplemented"):
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", **condition}]})
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"old"
+    assert s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]})["Deleted"] == [{"Key": "k"}]

@@ -11,7 +11,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from towpath.iam import arn as arns
-from towpath.sandbox.errors import AwsError
+from towpath.sandbox.errors import AwsError, not_implemented
 from towpath.sandbox.s3 import checksums, xml
 from towpath.sandbox.s3.address import Address
 from towpath.sandbox.s3_operations import VERSIONED, Need, bypasses_governance
@@ -19,7 +19,8 @@ from towpath.sandbox.wire import Request
 
 MOST: Final = 1000  # keys of one request
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
-_CARRIED: Final = ("Key", "VersionId", "ETag", "LastModifiedTime", "Size")
+_OF_DIRECTORY_BUCKETS: Final = frozenset({"LastModifiedTime", "Size"})
+_CARRIED: Final = ("Key", "VersionId", "ETag")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,9 @@ def read(request: Request, address: Address, *, partition: str) -> Deletions:
 
 
 def _deletion(item: xml.Element, request: Request, address: Address, partition: str) -> Deletion:
+    for child in item:
+        if xml.tag(child) in _OF_DIRECTORY_BUCKETS:  # a condition that would not be asked
+            raise not_implemented(f"{xml.tag(child)} of a key to delete is of directory buckets")
     fields = tuple((xml.tag(child), child.text or "") for child in item if xml.tag(child) in _CARRIED)
     values = dict(fields)
     if not values.get("Key") or len(values) != len(fields):
