@@ -55,7 +55,6 @@ class Emulator:
         _seed("import")
         sys.meta_path.insert(0, _WithoutTheUsersProfile())
         importlib.import_module("moto.eks.models")
-        emulator_iam.install()
         _seed(secrets.token_hex(32))
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -95,6 +94,8 @@ class Emulator:
 
         environ = _environ(request, service=service, region=region, account=account)
         with self._lock:
+            if service == "iam":
+                emulator_iam.install()  # not before: a start without IAM is spared its import
             if seed is not None:
                 self._prepare(service, region, account)
                 _seed(seed)

@@ -14,7 +14,7 @@ import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from towpath.sandbox import client_ids, service_models
+from towpath.sandbox import client_ids, emulator_iam, service_models
 from towpath.sandbox.forgotten import FORGOTTEN
 
 from .conftest import World
@@ -40,6 +40,8 @@ OURS = {"iam": set(client_ids.OPERATIONS), "eks": set[str]()}
 
 
 def emulated(service: str) -> Any:
+    """As the sandbox changes it, which is at the first call."""
+    emulator_iam.install()
     module, name = CLASSES[service]
     return getattr(importlib.import_module(module), name)
 
