@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from towpath import output_file
 from towpath.cli.policy_files import json_text, text_of
 
 
@@ -90,27 +91,14 @@ def learn(
     if out is None:
         typer.echo(text)
     else:
-        _write(out, text + "\n")
+        output_file.write(out, text + "\n", noun="policy")
     raise typer.Exit(0 if holds else 1)
 
 
 def _writable(out: Path) -> None:
     """Raises UsageError now for what would be found out only after two runs."""
     if out.is_dir() or not out.parent.is_dir():
-        _write(out, "")
-
-
-def _write(out: Path, text: str) -> None:
-    from towpath.errors import UsageError
-
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the policy: {error.strerror}",
-            where=str(out),
-            todo="give a path that can be written with --out",
-        ) from None
+        output_file.write(out, "", noun="policy")
 
 
 def _verified(words: list[str], *, setup: str | None, role: str, fold: tuple[str, ...]) -> tuple[dict[str, Any], bool]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from towpath import yaml_files
+from towpath import output_file, yaml_files
 from towpath.chain.finding import LinkName, Severity
 from towpath.chain.observed import Chain, Wanted
 from towpath.errors import UsageError
@@ -153,19 +153,8 @@ def run_observe(options: Options, *, out: Path | None) -> int:
     if out is None:
         print(text)
     else:
-        save(out, text)
+        output_file.write(out, text + "\n", noun="chain")
     return 0
-
-
-def save(path: Path, text: str) -> None:
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the chain: {error.strerror}",
-            where=str(path),
-            todo="give a path that can be written with --out",
-        ) from None
 
 
 def load(path: Path) -> list[Chain]:

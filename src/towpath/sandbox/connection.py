@@ -229,12 +229,6 @@ class Connection:
             self._write(b"0\r\n\r\n")
 
     def _write(self, data: bytes) -> None:
-        if len(data) <= JOINED:
-            with suppress(*_LATE):
-                sent = self._socket.send(data)
-                if sent == len(data):
-                    return
-                data = data[sent:]
         rest = memoryview(data)
         while rest:
             piece, rest = rest[:PACE_BYTES], rest[PACE_BYTES:]

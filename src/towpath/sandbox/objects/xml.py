@@ -14,9 +14,9 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from towpath.sandbox import request_ids
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.s3.xml import NAMESPACE
 from towpath.sandbox.wire import Response
 
-NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\r]")
 
 

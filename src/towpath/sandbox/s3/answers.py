@@ -4,13 +4,10 @@ keeps of it.
 
 from __future__ import annotations
 
-from typing import Final
-
 from towpath.sandbox.buckets import Bucket
 from towpath.sandbox.errors import AwsError
+from towpath.sandbox.s3 import xml
 from towpath.sandbox.wire import Response
-
-_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 def of_bucket(operation: str, bucket: Bucket) -> Response | None:
@@ -53,5 +50,5 @@ def _access_block(bucket: Bucket) -> Response:
 
 
 def _xml(name: str, content: str) -> Response:
-    text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{_NAMESPACE}">{content}</{name}>'
+    text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{xml.NAMESPACE}">{content}</{name}>'
     return Response(status=200, headers=[("Content-Type", "application/xml")], body=text.encode())

@@ -18,7 +18,6 @@ from towpath.sandbox.s3_operations import VERSIONED, Need, bypasses_governance
 from towpath.sandbox.wire import Request
 
 MOST: Final = 1000  # keys of one request
-_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _OF_DIRECTORY_BUCKETS: Final = frozenset({"LastModifiedTime", "Size"})
 _CARRIED: Final = ("Key", "VersionId", "ETag")
 
@@ -80,7 +79,7 @@ def body_of(deletions: Iterable[Deletion], *, quiet: bool) -> bytes:
         "<Object>" + "".join(f"<{name}>{_escaped(value)}</{name}>" for name, value in each.fields) + "</Object>"
         for each in deletions
     )
-    return f'<Delete xmlns="{_NAMESPACE}">{"<Quiet>true</Quiet>" if quiet else ""}{objects}</Delete>'.encode()
+    return f'<Delete xmlns="{xml.NAMESPACE}">{"<Quiet>true</Quiet>" if quiet else ""}{objects}</Delete>'.encode()
 
 
 def with_errors(answer: bytes | None, refused: Iterable[tuple[Deletion, AwsError]]) -> bytes:
@@ -93,7 +92,7 @@ def with_errors(answer: bytes | None, refused: Iterable[tuple[Deletion, AwsError
     ).encode()
     if answer is None:
         return (
-            f'<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult xmlns="{_NAMESPACE}">'.encode()
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult xmlns="{xml.NAMESPACE}">'.encode()
             + errors
             + b"</DeleteResult>"
         )

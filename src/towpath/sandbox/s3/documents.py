@@ -29,7 +29,6 @@ REMOVING: Final = {
     "DeleteBucketLifecycle": "GetBucketLifecycleConfiguration",
     "DeleteBucketReplication": "GetBucketReplication",
 }
-_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _SMALLEST: Final = "x-amz-transition-default-minimum-object-size"
 # Elements to which S3 gives an id where the client gave none, and the id's name.
 _NAMED: Final[dict[str, dict[str, str]]] = {
@@ -60,7 +59,7 @@ def kept(request: Request) -> Document:
     for item in list(root):
         if item.tag in names and item.find(names[item.tag]) is None:
             _name(item, names[item.tag])
-    root.set("xmlns", _NAMESPACE)
+    root.set("xmlns", xml.NAMESPACE)
     headers = ()
     if root.tag == "LifecycleConfiguration":
         headers = ((_SMALLEST, request.headers.get(_SMALLEST, "all_storage_classes_128K")),)

@@ -92,7 +92,7 @@ def check_new_bucket(request: Request, name: str) -> None:
     if ownership not in _OWNERSHIPS:
         raise AwsError("InvalidArgument", f"Invalid x-amz-object-ownership header: {ownership[:40]}", 400)
     acl = request.headers.get("x-amz-acl", "private")
-    if ownership == ENFORCED and (acl != "private" or _grants(request)):
+    if ownership == ENFORCED and (acl != "private" or grants(request.headers)):
         raise AwsError(
             "InvalidBucketAclWithObjectOwnership",
             "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
@@ -116,7 +116,7 @@ def check_acl(request: Request, operation: str, bucket: Bucket, *, user: str, re
     acl = request.headers.get("x-amz-acl")
     by_body = operation in {"PutObjectAcl", "PutBucketAcl"} and request.body.length > 0
     if bucket.ownership == ENFORCED:
-        if acl not in {None, "private", "bucket-owner-full-control"} or _grants(request) or by_body:
+        if acl not in {None, "private", "bucket-owner-full-control"} or grants(request.headers) or by_body:
             raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
         return
     if bucket.blocked.block_public_acls and (_is_public(request) or (by_body and _grants_public(request))):
@@ -130,10 +130,6 @@ def check_acl(request: Request, operation: str, bucket: Bucket, *, user: str, re
 def grants(headers: Mapping[str, str]) -> bool:
     """Whether one of the headers gives a permission by ACL."""
     return f" {_GRANT}" in " " + " ".join(headers)
-
-
-def _grants(request: Request) -> bool:
-    return grants(request.headers)
 
 
 def _is_public(request: Request) -> bool:

@@ -11,8 +11,9 @@ from defusedxml import DefusedXmlException, ElementTree
 from towpath.sandbox.errors import AwsError
 from towpath.sandbox.wire import Request
 
-__all__ = ["Element", "malformed", "named", "parse", "parse_or_none", "tag", "text"]
+__all__ = ["NAMESPACE", "Element", "malformed", "named", "parse", "parse_or_none", "tag", "text"]
 
+NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 LONGEST: Final = 2 * 1024 * 1024  # bytes; a DeleteObjects of a thousand keys of 1,024 bytes fits
 
 
